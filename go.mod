@@ -1,0 +1,3 @@
+module github.com/perchserver/perch
+
+go 1.26
