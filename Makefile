@@ -1,0 +1,64 @@
+# make test    everything that has to hold: unit tests, then the suites against the built binary
+# make check   what CI asks besides: gofmt, vet for every supported system, staticcheck
+#
+# All that is installed goes to .cache/, which may be deleted at any time.
+
+GO    ?= go
+CACHE := $(CURDIR)/.cache
+
+# The race detector needs a C compiler. CI must have one.
+RACE  := $(if $(shell command -v $${CC:-gcc} 2>/dev/null),-race,$(if $(CI),-race,))
+
+# vet and build for the systems that the tests do not run on.
+SYSTEMS := linux/arm64 windows/amd64 darwin/arm64
+
+.PHONY: build test unit fixtures suites check format vet systems static fuzz clean
+
+build:
+	$(GO) build -o bin/perch ./cmd/perch
+
+test: unit suites
+
+unit:
+	$(GO) test $(RACE) -timeout 5m ./...
+
+# The real applications that the suites run against: .NET from the SDK, Node from npm, Go.
+fixtures:
+	test/tools/fixtures.sh $(CACHE)
+
+suites: fixtures
+	$(GO) -C test test -timeout 10m ./...
+
+check: format vet systems static
+
+format:
+	@bad=$$(git ls-files -co --exclude-standard -- '*.go' | xargs -r gofmt -l); \
+	if [ -n "$$bad" ]; then echo "gofmt would change:"; echo "$$bad"; exit 1; fi
+
+vet:
+	$(GO) vet ./...
+	$(GO) -C test vet ./...
+
+systems:
+	@set -e; for s in $(SYSTEMS); do \
+	  echo "vet and build for $$s"; \
+	  GOOS=$${s%/*} GOARCH=$${s#*/} $(GO) vet ./...; \
+	  GOOS=$${s%/*} GOARCH=$${s#*/} $(GO) build ./...; \
+	done
+
+static:
+	$(GO) -C tools build -o $(CACHE)/bin/staticcheck honnef.co/go/tools/cmd/staticcheck
+	$(CACHE)/bin/staticcheck ./...
+	cd test && $(CACHE)/bin/staticcheck ./...
+
+# Half a minute for every fuzz target, one after another.
+fuzz:
+	@set -e; for f in $$(grep -rlE '^func Fuzz' --include='*_test.go' internal hosting 2>/dev/null); do \
+	  for name in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]*).*/\1/p' $$f); do \
+	    echo "$$name in $$(dirname $$f)"; \
+	    $(GO) test ./$$(dirname $$f) -run '^$$' -fuzz "^$$name\$$" -fuzztime 30s; \
+	  done; \
+	done
+
+clean:
+	rm -rf $(CACHE) bin
