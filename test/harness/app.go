@@ -1,0 +1,194 @@
+package harness
+
+import (
+	"encoding/xml"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// App is one of the fixture applications.
+type App struct {
+	Name string
+	// Module is "aspNetCore" if the application speaks the protocol of the
+	// module, "httpPlatform" if it only knows a port.
+	Module string
+}
+
+// The fixture applications that have the same endpoints.
+func Apps() []App {
+	return []App{{"aspnetcore31", "aspNetCore"}, {"node", "httpPlatform"}, {"go", "aspNetCore"}}
+}
+
+// Go is the application that starts fast.
+func Go() App { return App{"go", "aspNetCore"} }
+
+// DotNet is the real ASP.NET Core application.
+func DotNet() App { return Apps()[0] }
+
+// Folder copies the published application into a folder of the test.
+func (a App) Folder(t testing.TB) string {
+	t.Helper()
+	from := cache("apps", a.Name)
+	if _, err := os.Stat(from + ".sum"); err != nil && a.Name != "go" {
+		lack(t, "the application %s is not there; `make fixtures` makes it", a.Name)
+	}
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	to := filepath.Join(dir, "app")
+	if err := copyTree(from, to); err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+// Env is what the application needs in the environment of its host.
+func (a App) Env(t testing.TB) []string {
+	t.Helper()
+	if a.Name != "aspnetcore31" {
+		return nil
+	}
+	data, err := os.ReadFile(cache("dotnet", "env"))
+	if err != nil {
+		lack(t, "the .NET runtime is not there; `make fixtures` installs it")
+	}
+	env := strings.Split(strings.TrimSpace(string(data)), "\n")
+	for _, e := range env {
+		if root, ok := strings.CutPrefix(e, "DOTNET_ROOT="); ok {
+			env = append(env, "PATH="+root+":"+os.Getenv("PATH"))
+		}
+	}
+	return env
+}
+
+// Start runs a copy of the application.
+func (a App) Start(t testing.TB, change ...func(*Run)) *Host {
+	t.Helper()
+	r := Run{Dir: a.Folder(t), Env: a.Env(t)}
+	for _, f := range change {
+		f(&r)
+	}
+	return Start(t, r)
+}
+
+// lack skips the test for want of a fixture, which CI must have.
+func lack(t testing.TB, format string, a ...any) {
+	t.Helper()
+	if os.Getenv("CI") != "" {
+		t.Fatalf(format, a...)
+	}
+	t.Skipf(format, a...)
+}
+
+// RawBackend returns a folder with the raw backend and a web.config for it.
+func RawBackend(t testing.TB, c WebConfig) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "app")
+	if err := copyTree(cache("apps", "rawbackend"), dir); err != nil {
+		t.Fatal(err)
+	}
+	c.Write(t, dir)
+	return dir
+}
+
+// WebConfig describes a web.config as the SDK would write it, with changes.
+type WebConfig struct {
+	Attrs    map[string]string // of aspNetCore; processPath is .\app.exe unless given
+	Env      map[string]string
+	Settings map[string]string // handlerSettings
+	Inner    string            // more elements inside aspNetCore
+	More     string            // more elements inside system.webServer
+}
+
+// XML returns the file.
+func (c WebConfig) XML() string {
+	var b strings.Builder
+	b.WriteString(`<?xml version="1.0" encoding="utf-8"?>
+<configuration>
+  <location path="." inheritInChildApplications="false">
+    <system.webServer>
+      <handlers>
+        <add name="aspNetCore" path="*" verb="*" modules="AspNetCoreModuleV2" resourceType="Unspecified" />
+      </handlers>
+      <aspNetCore`)
+	attrs := map[string]string{"processPath": `.\app.exe`, "hostingModel": "outofprocess"}
+	maps.Copy(attrs, c.Attrs)
+	for _, k := range slices.Sorted(maps.Keys(attrs)) {
+		fmt.Fprintf(&b, " %s=\"%s\"", k, escape(attrs[k]))
+	}
+	b.WriteString(">\n")
+	collection(&b, "environmentVariables", "environmentVariable", c.Env)
+	collection(&b, "handlerSettings", "handlerSetting", c.Settings)
+	b.WriteString(c.Inner)
+	b.WriteString("      </aspNetCore>\n" + c.More + "    </system.webServer>\n  </location>\n</configuration>\n")
+	return b.String()
+}
+
+func collection(b *strings.Builder, name, item string, items map[string]string) {
+	if len(items) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "        <%s>\n", name)
+	for _, k := range slices.Sorted(maps.Keys(items)) {
+		fmt.Fprintf(b, "          <%s name=\"%s\" value=\"%s\" />\n", item, escape(k), escape(items[k]))
+	}
+	fmt.Fprintf(b, "        </%s>\n", name)
+}
+
+func escape(s string) string {
+	var b strings.Builder
+	xml.EscapeText(&b, []byte(s))
+	return b.String()
+}
+
+// Write puts the file into a folder, complete at once.
+func (c WebConfig) Write(t testing.TB, dir string) {
+	t.Helper()
+	WriteFile(t, filepath.Join(dir, "web.config"), c.XML())
+}
+
+// Use is a change of a Run that gives the application this web.config.
+func (c WebConfig) Use(t testing.TB) func(*Run) {
+	return func(r *Run) { c.Write(t, r.Dir) }
+}
+
+// WriteFile puts a file in its place by renaming, so that nobody sees half of
+// it.
+func WriteFile(t testing.TB, path, content string) {
+	t.Helper()
+	part := path + ".part"
+	if err := os.WriteFile(part, []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(part, path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// copyTree leaves the copying to another process: a file that this one has
+// open for writing while it starts a program cannot be executed meanwhile,
+// because the descriptor lives on in the new process for a moment.
+func copyTree(from, to string) error {
+	if out, err := exec.Command("cp", "-R", from, to).CombinedOutput(); err != nil {
+		return fmt.Errorf("copy %s: %w: %s", from, err, out)
+	}
+	return nil
+}
+
+// Replace puts a fresh copy of a file in its place, as a deployment does.
+func Replace(t testing.TB, path string) {
+	t.Helper()
+	if err := copyTree(path, path+".new"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,281 @@
+package harness
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// markName is a variable in the environment of every host. Applications
+// inherit it, so a process that outlived its host is recognised by it.
+const markName = "TEST_HOST_MARK"
+
+// Run is how a host is started. The zero value serves Dir on a free port of
+// 127.0.0.1.
+type Run struct {
+	Dir    string
+	Flags  []string // behind `perch run DIR`
+	Env    []string // added to the environment of this process, NAME=value
+	Listen []string // URLs; nil is http://127.0.0.1:0
+	Cwd    string   // working directory of the host; "" is Dir
+}
+
+// Host is a running perch.
+type Host struct {
+	URL  string   // the first listening URL, without a slash at its end
+	URLs []string // all of them, in the order of the lines on stdout
+	Pid  int
+
+	t      testing.TB
+	cmd    *exec.Cmd
+	mark   string
+	client *http.Client
+	stdout lines
+	stderr lines
+	done   chan struct{} // closed when the process has been waited for
+	seen   map[process]bool
+}
+
+// Start runs a host and returns when it has printed its URLs. The test fails
+// if it ends before. When the test ends the host is stopped, if the test has
+// not done so, and nothing of it may be left.
+func Start(t testing.TB, r Run) *Host {
+	t.Helper()
+	h := launch(t, r)
+	want := max(1, len(r.Listen))
+	poll(Limit, func() bool { return len(h.stdout.complete()) >= want || h.Exited() })
+	h.URLs = h.stdout.complete()
+	if len(h.URLs) < want {
+		t.Fatalf("perch run printed %q, want %d listening URLs", h.URLs, want)
+	}
+	h.URL = strings.TrimSuffix(h.URLs[0], "/")
+	return h
+}
+
+// launch starts the process and sees to its end.
+func launch(t testing.TB, r Run) *Host {
+	t.Helper()
+	h := &Host{t: t, mark: rand.Text(), done: make(chan struct{}), seen: map[process]bool{}}
+	args := []string{"run", r.Dir}
+	listen := r.Listen
+	if listen == nil {
+		listen = []string{"http://127.0.0.1:0"}
+	}
+	for _, u := range listen {
+		args = append(args, "--listen", u)
+	}
+	h.cmd = exec.Command(Binary(), append(args, r.Flags...)...)
+	h.cmd.Dir = r.Cwd
+	if h.cmd.Dir == "" {
+		h.cmd.Dir = r.Dir
+	}
+	h.cmd.Env = append(environ(), append(r.Env, markName+"="+h.mark)...)
+	h.cmd.Stdout, h.cmd.Stderr = &h.stdout, &h.stderr
+	h.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	h.client = h.newClient()
+	if err := h.cmd.Start(); err != nil {
+		t.Fatalf("start perch: %v", err)
+	}
+	h.Pid = h.cmd.Process.Pid
+	go func() {
+		h.cmd.Wait()
+		close(h.done)
+	}()
+	t.Cleanup(h.finish)
+	return h
+}
+
+// environ is the environment of this process without what would change a host.
+func environ() []string {
+	return slices.DeleteFunc(os.Environ(), func(e string) bool {
+		for _, p := range []string{"PERCH_", "ASPNETCORE_", "DOTNET_", "ANCM_", "APP_", "PORT=", "NOTIFY_SOCKET=", "LISTEN_"} {
+			if strings.HasPrefix(e, p) {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// finish runs at the end of the test.
+func (h *Host) finish() {
+	if !h.Exited() {
+		h.Stop()
+	}
+	h.client.CloseIdleConnections()
+	h.checkNothingLeft()
+	if h.t.Failed() {
+		h.t.Logf("perch, pid %d, wrote to stderr:\n%s", h.Pid, h.Stderr())
+	}
+}
+
+// Exited reports whether the host has ended.
+func (h *Host) Exited() bool {
+	select {
+	case <-h.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// Wait returns the exit code once the host has ended, which must be within
+// Limit; -1 stands for a signal.
+func (h *Host) Wait() int {
+	h.t.Helper()
+	select {
+	case <-h.done:
+	case <-time.After(Limit):
+		h.cmd.Process.Kill()
+		<-h.done
+		h.t.Errorf("perch did not end within %v and was killed", Limit)
+	}
+	return h.cmd.ProcessState.ExitCode()
+}
+
+// Stop asks the host to drain and stop and returns its exit code.
+func (h *Host) Stop() int {
+	h.t.Helper()
+	h.Tree()
+	h.Signal(syscall.SIGTERM)
+	return h.Wait()
+}
+
+// Kill9 kills the host without a word.
+func (h *Host) Kill9() {
+	h.t.Helper()
+	h.Tree()
+	h.Signal(syscall.SIGKILL)
+	h.Wait()
+}
+
+// Signal sends a signal to the host alone.
+func (h *Host) Signal(s os.Signal) {
+	h.t.Helper()
+	if err := h.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		h.t.Fatalf("signal %v: %v", s, err)
+	}
+}
+
+// Stderr is what the host has written there up to now.
+func (h *Host) Stderr() string { return h.stderr.text() }
+
+// Stdout is what the host has written there up to now.
+func (h *Host) Stdout() string { return h.stdout.text() }
+
+// AwaitStderr waits until the host has written all the texts to stderr.
+func (h *Host) AwaitStderr(texts ...string) {
+	h.t.Helper()
+	for _, text := range texts {
+		Eventually(h.t, func() bool { return strings.Contains(h.Stderr(), text) }, "stderr contains %q", text)
+	}
+}
+
+// Addr is host:port of the first URL.
+func (h *Host) Addr() string {
+	u, err := url.Parse(h.URL)
+	if err != nil {
+		h.t.Fatalf("listening URL: %v", err)
+	}
+	return u.Host
+}
+
+// newClient returns a client that follows nothing, decodes nothing and comes
+// from 127.0.0.1.
+func (h *Host) newClient() *http.Client {
+	return &http.Client{
+		Timeout: 2 * Limit,
+		Transport: &http.Transport{
+			DisableCompression: true,
+			MaxIdleConns:       0,
+			DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+				d := net.Dialer{Timeout: 5 * time.Second}
+				return d.DialContext(ctx, network, addr)
+			},
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// lines is an output stream of a process as it grows.
+type lines struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *lines) text() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+// complete returns the lines that have ended.
+func (l *lines) complete() []string {
+	var all []string
+	in := bufio.NewReader(strings.NewReader(l.text()))
+	for {
+		line, err := in.ReadString('\n')
+		if err == io.EOF {
+			return all
+		}
+		all = append(all, strings.TrimRight(line, "\r\n"))
+	}
+}
+
+// Command runs perch to its end and returns what it wrote and its exit code.
+func Command(t testing.TB, dir string, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	return CommandEnv(t, dir, nil, args...)
+}
+
+// CommandEnv is Command with additions to the environment.
+func CommandEnv(t testing.TB, dir string, env []string, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), Limit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, Binary(), args...)
+	cmd.Dir = dir
+	cmd.Env = append(environ(), env...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	cmd.WaitDelay = time.Second
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		t.Fatalf("perch %s did not end within %v\n%s", strings.Join(args, " "), Limit, errs.String())
+	}
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatalf("perch %s: %v", strings.Join(args, " "), err)
+	}
+	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+}
+
+// Describe says what a response was, for a message of a failed test.
+func Describe(status int, body []byte) string {
+	const most = 600
+	if len(body) > most {
+		return fmt.Sprintf("%d, %d bytes: %s...", status, len(body), body[:most])
+	}
+	return fmt.Sprintf("%d: %s", status, body)
+}

@@ -1,0 +1,118 @@
+package harness
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// process names one process for good: a number is used again, a number with a
+// start time is not.
+type process struct {
+	pid   int
+	start string // in clock ticks since boot
+}
+
+// stat returns the parent and the start time of a process, false if there is
+// none or if it has ended and only waits to be collected.
+func stat(pid int) (parent int, start string, ok bool) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, "", false
+	}
+	// The name, in parentheses, may hold anything.
+	rest := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
+	if len(rest) < 20 || rest[0] == "Z" || rest[0] == "X" {
+		return 0, "", false
+	}
+	parent, _ = strconv.Atoi(rest[1])
+	return parent, rest[19], true
+}
+
+// Alive reports whether the process runs.
+func Alive(pid int) bool {
+	_, _, ok := stat(pid)
+	return ok
+}
+
+func pids() []int {
+	var all []int
+	entries, _ := os.ReadDir("/proc")
+	for _, e := range entries {
+		if pid, err := strconv.Atoi(e.Name()); err == nil {
+			all = append(all, pid)
+		}
+	}
+	return all
+}
+
+// Tree returns the processes that descend from the host now, itself left out.
+// What was seen once must be gone at the end of the test.
+func (h *Host) Tree() []int {
+	parents := map[int]int{}
+	starts := map[int]string{}
+	for _, pid := range pids() {
+		if parent, start, ok := stat(pid); ok {
+			parents[pid], starts[pid] = parent, start
+		}
+	}
+	var tree []int
+	for pid := range parents {
+		for up, hops := parents[pid], 0; up > 1 && hops < 64; up, hops = parents[up], hops+1 {
+			if up == h.Pid {
+				tree = append(tree, pid)
+				h.seen[process{pid, starts[pid]}] = true
+				break
+			}
+		}
+	}
+	slices.Sort(tree)
+	return tree
+}
+
+// Left returns the processes that outlived the host: those that were seen in
+// its tree and those that carry its mark in their environment.
+func (h *Host) Left() []int {
+	var left []int
+	for p := range h.seen {
+		if _, start, ok := stat(p.pid); ok && start == p.start {
+			left = append(left, p.pid)
+		}
+	}
+	mark := []byte(markName + "=" + h.mark)
+	for _, pid := range pids() {
+		env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+		if err == nil && pid != h.Pid && bytes.Contains(env, mark) && Alive(pid) && !slices.Contains(left, pid) {
+			left = append(left, pid)
+		}
+	}
+	return left
+}
+
+// checkNothingLeft fails the test for every process that outlived the host,
+// and ends it.
+func (h *Host) checkNothingLeft() {
+	h.t.Helper()
+	poll(Limit/3, func() bool { return len(h.Left()) == 0 })
+	for _, pid := range h.Left() {
+		h.t.Errorf("process %d outlived its host: %s", pid, CommandLine(pid))
+		syscall.Kill(pid, syscall.SIGKILL)
+	}
+}
+
+// CommandLine returns the arguments of a process, joined by spaces.
+func CommandLine(pid int) string {
+	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	return strings.TrimSpace(strings.ReplaceAll(string(data), "\x00", " "))
+}
+
+// Descriptors counts the open files of a process.
+func Descriptors(pid int) int {
+	all, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	return len(all)
+}
