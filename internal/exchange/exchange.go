@@ -118,6 +118,15 @@ func (x *Exchange) Reset() {
 	x.Rewrites = 0
 }
 
+// Attach gives x, new or used before, to a connection.
+func (x *Exchange) Attach(c *Conn) {
+	x.Reset()
+	x.Conn = c
+	x.gone.mu.Lock()
+	x.gone.is, x.gone.work = false, nil
+	x.gone.mu.Unlock()
+}
+
 // Conn is what is known of the connection an exchange came on. It does not
 // change while the connection lives, except for Requests.
 type Conn struct {
@@ -243,8 +252,13 @@ type Body interface {
 	Sent() bool
 
 	// Buffered returns the whole rest of the body if it is already in
-	// memory, and false otherwise. It does not consume it.
+	// memory and needs no decoding, and false otherwise. What it returns
+	// counts as read.
 	Buffered() ([]byte, bool)
+
+	// Limit makes reading beyond n body bytes fail with 413; negative is no
+	// limit.
+	Limit(n int64)
 }
 
 // Response is the half of an exchange that a handler writes: it sets Status,
@@ -272,6 +286,10 @@ type Response struct {
 
 	// Writer is where the response goes. A module may put its own in front.
 	Writer Writer
+
+	// Close asks the driver to close the connection after this response,
+	// where the protocol has a connection to close.
+	Close bool
 
 	// Started is set by the driver when the head has been accepted: from
 	// then on, the response can only be completed or cut.

@@ -1,7 +1,6 @@
 package exchangetest
 
 import (
-	"bytes"
 	"io"
 
 	"github.com/perchserver/perch/internal/exchange"
@@ -19,9 +18,11 @@ type Body struct {
 	// Streaming makes Buffered say that the rest has not come yet.
 	Streaming bool
 
-	data   []byte
-	length int64
-	sent   bool
+	data    []byte
+	length  int64
+	sent    bool
+	limited bool
+	limit   int64 // bytes that may still be read, if limited
 }
 
 // NewBody returns a body of declared length.
@@ -43,20 +44,45 @@ func (b *Body) Read(p []byte) (int, error) {
 		b.sent = true
 		return 0, io.EOF
 	}
-	n := copy(p, b.data)
-	b.data = b.data[n:]
+	allowed := b.allowed()
+	if len(allowed) == 0 {
+		return 0, errTooLarge()
+	}
+	n := copy(p, allowed)
+	b.take(n)
 	return n, nil
 }
 
 // WriteTo writes what is left.
 func (b *Body) WriteTo(w io.Writer) (int64, error) {
-	n, err := w.Write(b.data)
-	b.data = b.data[n:]
-	if err == nil {
+	n, err := w.Write(b.allowed())
+	b.take(n)
+	switch {
+	case err != nil:
+	case len(b.data) > 0:
+		err = errTooLarge()
+	default:
 		err = b.Err
 	}
 	b.sent = err == nil
 	return int64(n), err
+}
+
+// allowed is the part of the data below the limit.
+func (b *Body) allowed() []byte {
+	if b.limited && int64(len(b.data)) > b.limit {
+		return b.data[:b.limit]
+	}
+	return b.data
+}
+
+func (b *Body) take(n int) {
+	b.data = b.data[n:]
+	b.limit -= int64(n)
+}
+
+func errTooLarge() error {
+	return exchange.Errorf(413, 1, "read request body", "the body is larger than the limit")
 }
 
 // Trailer returns Trailers once the body was read.
@@ -70,10 +96,18 @@ func (b *Body) Trailer() []exchange.Field {
 // Sent reports whether all of the body was read.
 func (b *Body) Sent() bool { return b.sent }
 
-// Buffered returns the rest, unless the body is Streaming or ends in Err.
+// Buffered returns the rest and counts it as read, unless the body is
+// Streaming, ends in Err or is larger than its limit.
 func (b *Body) Buffered() ([]byte, bool) {
-	if b.Streaming || b.Err != nil {
+	if b.Streaming || b.Err != nil || len(b.allowed()) < len(b.data) {
 		return nil, false
 	}
-	return bytes.Clone(b.data), true
+	rest := b.data
+	b.data, b.sent = nil, true
+	return rest, true
+}
+
+// Limit makes reading beyond n more bytes fail with 413.
+func (b *Body) Limit(n int64) {
+	b.limited, b.limit = n >= 0, n
 }

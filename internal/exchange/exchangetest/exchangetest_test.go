@@ -109,11 +109,27 @@ func TestRecorderCountsFileBytes(t *testing.T) {
 func TestBody(t *testing.T) {
 	t.Parallel()
 	b := NewBody("hello")
-	if rest, ok := b.Buffered(); !ok || string(rest) != "hello" || b.Sent() {
-		t.Errorf("buffered %q, %v, sent %v", rest, ok, b.Sent())
-	}
 	if got, err := io.ReadAll(b); string(got) != "hello" || err != nil || !b.Sent() {
 		t.Errorf("read %q, %v, sent %v", got, err, b.Sent())
+	}
+	b = NewBody("hello")
+	if rest, ok := b.Buffered(); !ok || string(rest) != "hello" || !b.Sent() {
+		t.Errorf("buffered %q, %v, sent %v", rest, ok, b.Sent())
+	}
+	for n, want := range map[int64]string{-1: "hello", 5: "hello", 4: "hell", 0: ""} {
+		b = NewChunked("hello")
+		b.Limit(n)
+		got, err := io.ReadAll(b)
+		if string(got) != want || (want == "hello") != (err == nil) || err != nil && exchange.AsError(err).Status != 413 {
+			t.Errorf("limit %d: read %q, %v", n, got, err)
+		}
+		b = NewChunked("hello")
+		b.Limit(n)
+		var w strings.Builder
+		_, err = b.WriteTo(&w)
+		if w.String() != want || (want == "hello") != (err == nil) || b.Sent() != (err == nil) {
+			t.Errorf("limit %d: wrote %q, %v", n, w.String(), err)
+		}
 	}
 	cut := NewChunked("hel")
 	cut.Err = errors.New("cut")

@@ -1,0 +1,208 @@
+package http1
+
+import (
+	"bytes"
+
+	"github.com/perchserver/perch/internal/exchange"
+)
+
+// ParseRequest parses a whole request head, as found by a Scanner, into r and
+// f. What it stores in r points into head, or into scratch where a path had
+// to be decoded; the rest of scratch is returned. It fills in everything of r
+// but Scheme and Body.
+func ParseRequest(head []byte, r *exchange.Request, f *Framing, scratch []byte) ([]byte, error) {
+	e := bytes.IndexByte(head, '\n')
+	if e < 1 || head[e-1] != '\r' {
+		return scratch, BadLineEnd
+	}
+	target, err := parseRequestLine(head[:e-1], r)
+	if err != nil {
+		return scratch, err
+	}
+	*f = Framing{}
+	if err := parseFields(head[e+1:], &r.Header, f); err != nil {
+		return scratch, err
+	}
+	if err := requestFraming(r, f); err != nil {
+		return scratch, err
+	}
+	if err := takeHost(r, f); err != nil {
+		return scratch, err
+	}
+	return parseTarget(target, r, scratch)
+}
+
+// parseRequestLine parses "method SP target SP version".
+func parseRequestLine(line []byte, r *exchange.Request) (target []byte, err error) {
+	i := 0
+	for i < len(line) && classes[line[i]]&classToken != 0 {
+		i++
+	}
+	if i == 0 || i == len(line) || line[i] != ' ' {
+		if len(line) > 0 && line[0] == 0x16 {
+			return nil, TLSOnClearPort
+		}
+		return nil, BadMethod
+	}
+	r.Method = methodName(line[:i])
+	rest := line[i+1:]
+	j := bytes.IndexByte(rest, ' ')
+	if j <= 0 {
+		return nil, BadRequestLine
+	}
+	if r.Proto, err = parseVersion(rest[j+1:]); err != nil {
+		return nil, err
+	}
+	target = rest[:j:j]
+	for _, c := range target {
+		if classes[c]&classTarget == 0 {
+			return nil, BadTarget
+		}
+	}
+	return target, nil
+}
+
+// methodName returns the method as a string, without allocating for those
+// that have a name of their own in RFC 9110 section 9 and RFC 5789.
+func methodName(b []byte) string {
+	switch string(b) {
+	case "GET":
+		return "GET"
+	case "HEAD":
+		return "HEAD"
+	case "POST":
+		return "POST"
+	case "PUT":
+		return "PUT"
+	case "DELETE":
+		return "DELETE"
+	case "CONNECT":
+		return "CONNECT"
+	case "OPTIONS":
+		return "OPTIONS"
+	case "TRACE":
+		return "TRACE"
+	case "PATCH":
+		return "PATCH"
+	}
+	return string(b)
+}
+
+func parseVersion(v []byte) (exchange.Proto, error) {
+	switch string(v) {
+	case "HTTP/1.1":
+		return exchange.HTTP11, nil
+	case "HTTP/1.0":
+		return exchange.HTTP10, nil
+	}
+	if len(v) == 8 && string(v[:5]) == "HTTP/" && digit(v[5]) && v[6] == '.' && digit(v[7]) {
+		return 0, UnknownVersion
+	}
+	if bytes.IndexByte(v, ' ') >= 0 {
+		return 0, BadRequestLine
+	}
+	return 0, BadVersion
+}
+
+func digit(c byte) bool { return c >= '0' && c <= '9' }
+
+// requestFraming decides on the body (RFC 9112 section 6.3, with every
+// doubtful case refused).
+func requestFraming(r *exchange.Request, f *Framing) error {
+	switch {
+	case f.Chunked && f.Length >= 0:
+		return TwoFramings
+	case f.Chunked && r.Proto < exchange.HTTP11:
+		return CodingInHTTP10
+	case f.Chunked:
+		r.Length = -1
+	default:
+		r.Length = max(f.Length, 0)
+	}
+	if r.Proto < exchange.HTTP11 {
+		f.Expect = false
+		if !f.KeepAlive {
+			f.Close = true
+		}
+		return nil
+	}
+	if f.Upgrade && r.Length == 0 {
+		r.Upgrade = r.Header.Get(exchange.Upgrade)
+	}
+	return nil
+}
+
+// takeHost checks the Host field (RFC 9112 section 3.2).
+func takeHost(r *exchange.Request, f *Framing) error {
+	switch {
+	case f.hosts > 1:
+		return ManyHosts
+	case f.hosts == 0 && r.Proto >= exchange.HTTP11:
+		return NoHost
+	case f.hosts == 0:
+		return nil
+	}
+	r.Host = r.Header.Get(exchange.Host)
+	if !validHost(r.Host) {
+		return BadHost
+	}
+	return nil
+}
+
+// validHost reports whether h is a host with an optional port: a name or an
+// IPv4 address of plain characters, or an IPv6 address in brackets. An empty
+// one is allowed.
+func validHost(h []byte) bool {
+	if len(h) == 0 {
+		return true
+	}
+	rest := h
+	if h[0] == '[' {
+		i := bytes.IndexByte(h, ']')
+		if i < 3 {
+			return false
+		}
+		for _, c := range h[1:i] {
+			if _, hex := unhex(c); !hex && c != ':' && c != '.' {
+				return false
+			}
+		}
+		rest = h[i+1:]
+	} else {
+		i := 0
+		for i < len(h) && h[i] != ':' {
+			if classes[h[i]]&classHost == 0 || h[i] == '[' || h[i] == ']' || h[i] == '%' {
+				return false
+			}
+			i++
+		}
+		if i == 0 {
+			return false
+		}
+		rest = h[i:]
+	}
+	if len(rest) == 0 {
+		return true
+	}
+	if rest[0] != ':' || len(rest) > 6 {
+		return false
+	}
+	for _, c := range rest[1:] {
+		if !digit(c) {
+			return false
+		}
+	}
+	return true
+}
+
+func unhex(c byte) (v byte, ok bool) {
+	switch {
+	case c >= '0' && c <= '9':
+		return c - '0', true
+	case c >= 'a' && c <= 'f':
+		return c - 'a' + 10, true
+	case c >= 'A' && c <= 'F':
+		return c - 'A' + 10, true
+	}
+	return 0, false
+}

@@ -1,0 +1,315 @@
+package serve
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"github.com/perchserver/perch/internal/exchange"
+	"github.com/perchserver/perch/internal/http1"
+	"github.com/perchserver/perch/internal/sockio"
+)
+
+// body is the request body of an HTTP/1.1 exchange: what came with the head
+// first, then the socket.
+type body struct {
+	s       *session
+	left    int64 // of a body with a length; of a chunked one: unknown
+	chunked bool
+	sent    bool // all of it was read
+	expect  bool // the client waits to be asked
+	count   int64
+	most    int64 // negative: no limit
+	decoder http1.Chunked
+	trailer exchange.Header
+	err     error
+
+	waited time.Duration // for bytes, over all reads
+}
+
+// spliceFrom is the length from which a body is moved inside the kernel; for
+// less, the extra system calls cost more than the copy.
+const spliceFrom = 32 << 10
+
+func (b *body) reset() {
+	s, t := b.s, b.trailer
+	t.Reset()
+	r := &s.x.Request
+	*b = body{s: s, trailer: t, left: r.Length, chunked: r.Length < 0, sent: r.Length == 0, most: -1, expect: s.framing.Expect}
+	if b.sent {
+		b.expect = false
+	}
+}
+
+// Limit implements exchange.Body.
+func (b *body) Limit(n int64) { b.most = n }
+
+// Sent implements exchange.Body.
+func (b *body) Sent() bool { return b.sent }
+
+// Trailer implements exchange.Body.
+func (b *body) Trailer() []exchange.Field { return b.trailer.Fields }
+
+// Buffered implements exchange.Body.
+func (b *body) Buffered() ([]byte, bool) {
+	s := b.s
+	if b.sent {
+		return nil, true
+	}
+	if b.chunked || b.err != nil || int64(s.w-s.r) < b.left || b.tooLong(b.left) {
+		return nil, false
+	}
+	p := s.in[s.r : s.r+int(b.left)]
+	s.r += len(p)
+	b.took(len(p))
+	return p, true
+}
+
+// Read implements exchange.Body.
+func (b *body) Read(p []byte) (int, error) {
+	switch {
+	case b.err != nil:
+		return 0, b.err
+	case b.sent:
+		return 0, io.EOF
+	case len(p) == 0:
+		return 0, nil
+	case b.tooLong(1):
+		return 0, b.fail(errTooLarge)
+	}
+	if b.chunked {
+		return b.readChunked(p)
+	}
+	p = p[:min(int64(len(p)), b.left)]
+	n := b.received(p)
+	if n == 0 {
+		var err error
+		if n, err = b.readSocket(p); err != nil {
+			return 0, b.fail(err)
+		}
+	}
+	b.took(n)
+	return n, nil
+}
+
+// received copies bytes that are in the buffer already.
+func (b *body) received(p []byte) int {
+	n := copy(p, b.s.in[b.s.r:b.s.w])
+	b.s.r += n
+	return n
+}
+
+// took counts bytes of a body with a length.
+func (b *body) took(n int) {
+	b.count += int64(n)
+	b.left -= int64(n)
+	if b.left == 0 {
+		b.sent = true
+	}
+}
+
+// tooLong reports whether n more bytes would be beyond the limit.
+func (b *body) tooLong(n int64) bool {
+	return b.most >= 0 && (b.count+n > b.most || !b.chunked && b.count+b.left > b.most)
+}
+
+func (b *body) fail(err error) error {
+	b.err = err
+	return err
+}
+
+// readChunked decodes up to len(p) bytes.
+func (b *body) readChunked(p []byte) (int, error) {
+	s := b.s
+	for {
+		// Data that is still in the socket needs no decoding: it goes
+		// straight to where it is wanted.
+		if k := b.decoder.Left(); k > 0 && s.r == s.w {
+			n, err := b.readSocket(p[:min(uint64(len(p)), k)])
+			if err != nil {
+				return 0, b.fail(err)
+			}
+			b.decoder.Next(p[:n], nil, nil)
+			return b.counted(n)
+		}
+		in := s.in[s.r:s.w]
+		if k := int(min(b.decoder.Left(), uint64(len(p)))); k > 0 && k < len(in) {
+			in = in[:k]
+		}
+		data, n, err := b.decoder.Next(in, &b.trailer, &s.conn.server.set.Head)
+		if err != nil {
+			return 0, b.fail(badBody(err))
+		}
+		s.r += n
+		if b.decoder.Done() {
+			b.sent = true
+			return 0, io.EOF
+		}
+		if len(data) > 0 {
+			return b.counted(copy(p, data))
+		}
+		if n == 0 {
+			if err := b.fill(); err != nil {
+				return 0, b.fail(err)
+			}
+		}
+	}
+}
+
+func (b *body) counted(n int) (int, error) {
+	b.count += int64(n)
+	if b.most >= 0 && b.count > b.most {
+		return 0, b.fail(errTooLarge)
+	}
+	return n, nil
+}
+
+// fill reads more framing into the buffer behind the head. Trailer fields
+// point into it, so what was handed out is never moved.
+func (b *body) fill() error {
+	s := b.s
+	if s.r == s.w && !b.decoder.InTrailer() {
+		s.r, s.w = s.base, s.base
+	}
+	if s.w == len(s.in) {
+		larger := make([]byte, s.w-s.r+s.conn.server.set.Head.Fields+bufferSize)
+		s.w = copy(larger, s.in[s.r:s.w])
+		s.in, s.r, s.base = larger, 0, 0
+	}
+	n, err := b.readSocket(s.in[s.w:])
+	s.w += n
+	return err
+}
+
+// readSocket reads from the client, asking for the body first if it waits for
+// that, and not for longer than the minimum rate allows.
+func (b *body) readSocket(p []byte) (int, error) {
+	if err := b.ask(); err != nil {
+		return 0, err
+	}
+	s := b.s
+	set := &s.conn.server.set
+	allowed := set.BodyGrace + time.Duration(b.count/set.MinRate)*time.Second - b.waited
+	begin := s.conn.server.watch.Now()
+	s.conn.sock.LimitRead(max(allowed, sockio.Tick))
+	n, err := s.conn.sock.Read(p)
+	s.conn.sock.LimitRead(0)
+	b.waited += s.conn.server.watch.Now().Sub(begin)
+	if err != nil {
+		return n, badBody(err)
+	}
+	return n, nil
+}
+
+// ask tells a client that waits to be asked for the body to send it, once.
+// After the response has begun it is too late for that.
+func (b *body) ask() error {
+	if !b.expect {
+		return nil
+	}
+	w := &b.s.out
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.final {
+		return badBody(errNotAsked)
+	}
+	b.expect = false
+	if _, err := b.s.conn.sock.Write(continueResponse); err != nil {
+		return badBody(err)
+	}
+	return nil
+}
+
+// WriteTo implements exchange.Body.
+func (b *body) WriteTo(w io.Writer) (total int64, err error) {
+	if dst, ok := w.(*sockio.Conn); ok && !b.chunked && b.left >= spliceFrom && !b.tooLong(0) && b.err == nil {
+		if total, err = b.splice(dst); err != sockio.ErrNoSplice {
+			return total, err
+		}
+	}
+	buf := b.s.conn.server.bulk.Get().(*[bulkSize]byte)
+	defer b.s.conn.server.bulk.Put(buf)
+	for {
+		n, err := b.Read(buf[:])
+		if n > 0 {
+			if _, err := w.Write(buf[:n]); err != nil {
+				return total, err
+			}
+			total += int64(n)
+		}
+		if err == io.EOF {
+			return total, nil
+		}
+		if err != nil {
+			return total, err
+		}
+	}
+}
+
+// splice sends what is buffered and moves the rest inside the kernel.
+func (b *body) splice(dst *sockio.Conn) (total int64, err error) {
+	s := b.s
+	if s.r < s.w {
+		n := min(int64(s.w-s.r), b.left)
+		if _, err := dst.Write(s.in[s.r : s.r+int(n)]); err != nil {
+			return 0, err
+		}
+		s.r += int(n)
+		b.took(int(n))
+		total = n
+	}
+	if err := b.ask(); err != nil {
+		return total, b.fail(err)
+	}
+	s.conn.sock.LimitRead(s.conn.server.set.BodyGrace)
+	n, err := dst.Splice(s.conn.sock, b.left)
+	s.conn.sock.LimitRead(0)
+	b.took(int(n))
+	var side *sockio.SideError
+	if errors.As(err, &side) && side.Reading {
+		err = b.fail(badBody(side.Err))
+	}
+	return total + n, err
+}
+
+// drain reads away what is left, within a bound. It reports whether the next
+// request may follow.
+func (b *body) drain() bool {
+	const most = 4 << 20
+	if b.expect || b.err != nil || b.left > most {
+		return false
+	}
+	b.most = b.count + most
+	b.waited = 0
+	buf := b.s.conn.server.bulk.Get().(*[bulkSize]byte)
+	defer b.s.conn.server.bulk.Put(buf)
+	for end := b.s.conn.server.watch.Now().Add(b.s.conn.server.set.DrainTime); ; {
+		if _, err := b.Read(buf[:]); err != nil {
+			return err == io.EOF
+		}
+		if b.s.conn.server.watch.Now().After(end) {
+			return false
+		}
+	}
+}
+
+// Failures of a body that are the client's. Never written.
+var errTooLarge = &exchange.Error{Status: 413, Op: "read request body", Close: true,
+	Public: "The request body is larger than is allowed here", Err: errors.New("the request body is larger than the limit")}
+
+var (
+	errNotAsked      = errors.New("the response began before the client was asked for the body")
+	continueResponse = []byte("HTTP/1.1 100 Continue\r\n\r\n")
+)
+
+// badBody is the error for a body that could not be read whole.
+func badBody(err error) error {
+	e := &exchange.Error{Status: 400, Op: "read request body", Close: true, Err: err}
+	switch err {
+	case sockio.ErrLimit:
+		e.Status, e.Public = 408, "The request body arrived too slowly"
+	case io.EOF:
+		e.Err = io.ErrUnexpectedEOF
+	}
+	return e
+}

@@ -1,0 +1,352 @@
+package serve
+
+import (
+	"bytes"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+
+	"github.com/perchserver/perch/internal/exchange"
+	"github.com/perchserver/perch/internal/http1"
+	"github.com/perchserver/perch/internal/sockio"
+)
+
+// conn is one HTTP/1.1 connection. It lives as long as its socket; all that
+// is large hangs on its session, which it has only while it is busy.
+type conn struct {
+	server *Server
+	sock   *sockio.Conn
+	facts  exchange.Conn
+
+	idle atomic.Bool // between exchanges: may be closed without loss
+
+	mu      sync.Mutex
+	session *session // nil while parked
+}
+
+// session is what a busy connection needs. Sessions are pooled.
+type session struct {
+	conn *conn
+	x    exchange.Exchange
+	body body
+	out  writer
+
+	in      []byte // buffer of received bytes
+	r, w    int    // in[r:w] is not consumed yet
+	scan    http1.Scanner
+	framing http1.Framing
+	scratch []byte // decoded paths
+	base    int    // where body bytes go: behind the head, which stays in place
+	small   []byte // in, when it is not a larger one for a larger head
+	waiting func(bool)
+}
+
+// bufferSize holds nearly every head with what follows it.
+const bufferSize = 16 << 10
+
+func newSession() *session {
+	s := &session{small: make([]byte, bufferSize), scratch: make([]byte, 0, 512)}
+	s.in = s.small
+	s.out.buf = make([]byte, 0, bufferSize)
+	s.x.Request.Header.Fields = make([]exchange.Field, 0, 32)
+	s.x.Response.Header.Fields = make([]exchange.Field, 0, 32)
+	s.waiting = func(on bool) { s.conn.sock.Stay(on) }
+	s.body.s, s.out.s = s, s
+	return s
+}
+
+func (c *conn) attach() *session {
+	s := c.server.sessions.Get().(*session)
+	s.conn = c
+	s.x.Attach(&c.facts)
+	s.x.Waiting = s.waiting
+	c.mu.Lock()
+	c.session = s
+	c.mu.Unlock()
+	return s
+}
+
+// detach takes the session away. Nothing received may be left in it.
+func (c *conn) detach() {
+	c.mu.Lock()
+	s := c.session
+	c.session = nil
+	c.mu.Unlock()
+	s.conn = nil
+	s.empty()
+	c.server.sessions.Put(s)
+}
+
+// Wake continues a parked connection. It is called by the watcher.
+func (c *conn) Wake() { c.run(true) }
+
+// Gone tells the exchange in hand that its client has gone. It is called by
+// the watcher.
+func (c *conn) Gone() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.session != nil {
+		c.session.x.ClientGone()
+	}
+}
+
+// endIfIdle closes the connection if no exchange is in hand.
+func (c *conn) endIfIdle() {
+	if c.sock.Unpark() {
+		c.close()
+	} else if c.idle.Load() && c.sock.Alive() {
+		c.sock.Abort()
+	}
+}
+
+// cut ends the connection whatever it does. An exchange that waits for its
+// backend is told as if its client had gone.
+func (c *conn) cut() {
+	if c.sock.Unpark() {
+		c.close()
+		return
+	}
+	c.sock.Abort()
+	c.Gone()
+}
+
+func (c *conn) close() {
+	c.sock.Close()
+	c.server.forget(c)
+}
+
+// run serves the connection until it closes or parks. woken says that it
+// comes from the watcher, by input or because its idle time has passed.
+func (c *conn) run(woken bool) {
+	s := c.attach()
+	for more := true; more; {
+		c.idle.Store(true)
+		if c.server.draining.Load() && c.facts.Requests > 0 && s.r == s.w {
+			break
+		}
+		switch s.next(woken) {
+		case arrived:
+			more, woken = s.exchange(), false
+		case finished:
+			more = false
+		case departed:
+			return
+		}
+	}
+	c.detach()
+	c.close()
+}
+
+// arrival is what came of waiting for a request.
+type arrival uint8
+
+const (
+	arrived  arrival = iota
+	finished         // the connection is to be closed
+	departed         // the connection has parked, or is closed: session and socket are gone
+)
+
+// empty drops what the buffer holds.
+func (s *session) empty() {
+	s.in, s.r, s.w, s.base = s.small, 0, 0, 0
+	s.scan.Reset()
+}
+
+// next waits for a request and reads its head.
+func (s *session) next(woken bool) arrival {
+	if s.r == s.w {
+		s.empty()
+		if a := s.await(woken); a != arrived {
+			return a
+		}
+	}
+	s.skipEmptyLines()
+	s.x.Begin = s.conn.server.watch.Now()
+	n, err := s.scan.Scan(s.in[s.r:s.w], &s.conn.server.set.Head)
+	if n == 0 && err == nil {
+		n, err = s.readHead()
+	}
+	if err != nil {
+		s.refuseHead(err)
+	}
+	if n == 0 || err != nil {
+		return finished
+	}
+	s.conn.idle.Store(false)
+	if !s.parse(n) {
+		return finished
+	}
+	return arrived
+}
+
+// await reads the first bytes of a request. A connection that stays silent
+// is parked.
+func (s *session) await(woken bool) arrival {
+	c, idle := s.conn, s.conn.server.set.IdleTime
+	c.sock.LimitRead(min(parkAfter, idle))
+	n, err := c.sock.Read(s.in)
+	if err == sockio.ErrLimit && !woken && idle > parkAfter && c.sock.ForgiveRead() == nil {
+		if c.sock.CanPark() {
+			c.detach()
+			if !c.sock.Park(idle - parkAfter) {
+				c.close()
+			}
+			// From here on the connection belongs to whoever takes it out of
+			// the watcher, which may be happening already.
+			return departed
+		}
+		c.sock.LimitRead(idle - parkAfter)
+		n, err = c.sock.Read(s.in)
+	}
+	if err != nil {
+		return finished
+	}
+	c.sock.LimitRead(0)
+	s.w = n
+	return arrived
+}
+
+// skipEmptyLines drops up to two empty lines that some clients send behind a
+// body (RFC 9112 section 2.2).
+func (s *session) skipEmptyLines() {
+	for i := 0; i < 2 && bytes.HasPrefix(s.in[s.r:s.w], []byte("\r\n")); i++ {
+		s.r += 2
+		s.scan.Reset()
+	}
+}
+
+// readHead reads on until the head is complete, within the header time.
+func (s *session) readHead() (int, error) {
+	set := &s.conn.server.set
+	s.conn.sock.LimitRead(set.HeaderTime)
+	defer s.conn.sock.LimitRead(0)
+	for {
+		if s.w == len(s.in) {
+			s.makeRoom()
+		}
+		n, err := s.conn.sock.Read(s.in[s.w:])
+		if err != nil {
+			if err == sockio.ErrLimit {
+				return 0, errHeaderTime
+			}
+			return 0, nil // gone in the middle of a head: nobody to tell
+		}
+		s.w += n
+		if s.scan.Untouched() {
+			s.skipEmptyLines()
+		}
+		if n, err := s.scan.Scan(s.in[s.r:s.w], &set.Head); n != 0 || err != nil {
+			return n, err
+		}
+	}
+}
+
+// makeRoom moves the head to the front of the buffer, or to a larger one
+// that the limits allow for.
+func (s *session) makeRoom() {
+	if s.r > 0 {
+		s.w = copy(s.in, s.in[s.r:s.w])
+		s.r = 0
+		return
+	}
+	l := &s.conn.server.set.Head
+	larger := make([]byte, max(2*len(s.in), l.Line+l.Fields+bufferSize))
+	copy(larger, s.in[:s.w])
+	s.in = larger
+}
+
+// parse takes the head apart and sets the exchange up. It reports false when
+// the request was refused.
+func (s *session) parse(n int) bool {
+	head := s.in[s.r : s.r+n]
+	s.r += n
+	s.base = s.r
+	s.scan.Reset()
+	s.conn.facts.Requests++
+	x := &s.x
+	x.Reset()
+	s.out.reset()
+	var err error
+	s.scratch, err = http1.ParseRequest(head, &x.Request, &s.framing, s.scratch[:0])
+	x.Request.Scheme = "http"
+	if s.conn.facts.TLS != nil {
+		x.Request.Scheme = "https"
+	}
+	s.body.reset()
+	x.Request.Body = &s.body
+	x.Response.Writer = &s.out
+	if err != nil {
+		s.refuse(err)
+		return false
+	}
+	return true
+}
+
+// exchange lets the handler answer and completes the response. It reports
+// whether the connection can go on.
+func (s *session) exchange() bool {
+	err := s.handle()
+	switch {
+	case s.out.upgraded:
+		return false
+	case err != nil && s.x.Response.Started, s.out.broken:
+		return false // cut: the client sees that the response is not whole
+	case err != nil:
+		s.refuse(err)
+		return false
+	case !s.x.Response.Started:
+		s.refuse(errNoAnswer)
+		return false
+	}
+	if !s.out.finish() {
+		return false
+	}
+	if !s.out.keep {
+		s.linger()
+		return false
+	}
+	return s.rest()
+}
+
+// handle runs the handler. A panic in it ends this exchange alone.
+func (s *session) handle() (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.conn.server.set.Log.Error("panic while handling a request", "panic", p, "stack", string(debug.Stack()))
+			err = exchange.Errorf(500, 0, "handle request", "panic: %v", p)
+		}
+	}()
+	return (*s.conn.server.handler.Load()).Serve(&s.x)
+}
+
+// rest reads away what the handler left of the request body, so that the
+// next request begins where it should.
+func (s *session) rest() bool {
+	if s.body.Sent() || s.body.drain() {
+		return true
+	}
+	s.linger()
+	return false
+}
+
+// linger closes the sending direction and reads away what the client still
+// sends, for a bounded time and amount: closing with unread bytes would reset
+// the connection and destroy the response on its way.
+func (s *session) linger() {
+	if s.body.Sent() && s.framing.Close {
+		return // the client has said that nothing follows
+	}
+	const most = 1 << 20
+	sock := s.conn.sock
+	if sock.CloseWrite() != nil {
+		return
+	}
+	sock.LimitRead(s.conn.server.set.DrainTime)
+	for read := 0; read < most; {
+		n, err := sock.Read(s.in)
+		if err != nil {
+			return
+		}
+		read += n
+	}
+}

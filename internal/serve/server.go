@@ -1,0 +1,224 @@
+// Package serve turns connections into exchanges: it accepts, reads requests
+// with internal/http1, hands each to the handler on the goroutine of its
+// connection, and completes the response. Idle connections wait in the
+// sockio.Watcher without goroutine or buffers. It keeps the time limits of a
+// connection and drains it at the end.
+//
+// internal/daemon builds a Server; nothing else imports this package.
+package serve
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/perchserver/perch/internal/exchange"
+	"github.com/perchserver/perch/internal/http1"
+	"github.com/perchserver/perch/internal/sockio"
+)
+
+// Settings are the limits of connections. Zero values stand for the defaults
+// named at each field.
+type Settings struct {
+	Head http1.Limits // 8 KiB line, 32 KiB fields, 100 fields
+
+	HeaderTime time.Duration // first byte to end of head; 15 s
+	IdleTime   time.Duration // between requests; 120 s
+	DrainTime  time.Duration // to read away what a client still sends after its answer; 5 s
+
+	// BodyGrace and MinRate bound slow bodies in both directions: after the
+	// grace, a client must send, and take, so many bytes a second. 5 s, 240.
+	BodyGrace time.Duration
+	MinRate   int64
+
+	Log *slog.Logger // required
+}
+
+// parkAfter is how long an idle connection keeps its goroutine and buffers.
+// A client that asks again within it is served without a wake-up.
+const parkAfter = 2 * time.Second
+
+// bulkSize is the buffer for bodies that are copied.
+const bulkSize = 64 << 10
+
+func (s *Settings) fill() {
+	def(&s.Head.Line, 8<<10)
+	def(&s.Head.Fields, 32<<10)
+	def(&s.Head.Count, 100)
+	def(&s.HeaderTime, 15*time.Second)
+	def(&s.IdleTime, 120*time.Second)
+	def(&s.DrainTime, 5*time.Second)
+	def(&s.BodyGrace, 5*time.Second)
+	def(&s.MinRate, 240)
+}
+
+func def[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+// Server serves connections until it is shut down.
+type Server struct {
+	set     Settings
+	watch   *sockio.Watcher
+	handler atomic.Pointer[exchange.Handler]
+
+	sessions sync.Pool
+	bulk     sync.Pool // of *[bulkSize]byte, for copied bodies
+	serial   atomic.Uint64
+	draining atomic.Bool
+	ending   chan struct{} // closed when draining begins
+
+	mu        sync.Mutex
+	conns     map[*conn]struct{}
+	listeners map[net.Listener]struct{}
+	accepting sync.WaitGroup
+	open      sync.WaitGroup // connections
+}
+
+// New returns a server that answers with h.
+func New(set Settings, w *sockio.Watcher, h exchange.Handler) *Server {
+	set.fill()
+	s := &Server{
+		set:       set,
+		watch:     w,
+		ending:    make(chan struct{}),
+		conns:     make(map[*conn]struct{}),
+		listeners: make(map[net.Listener]struct{}),
+	}
+	s.sessions.New = func() any { return newSession() }
+	s.bulk.New = func() any { return new([bulkSize]byte) }
+	s.SetHandler(h)
+	return s
+}
+
+// SetHandler replaces the handler. Exchanges that have begun keep theirs.
+func (s *Server) SetHandler(h exchange.Handler) { s.handler.Store(&h) }
+
+// Listener is a place to accept connections.
+type Listener struct {
+	net.Listener
+	URL string // as printed at start
+}
+
+// Serve accepts on l until Shutdown or Close; it returns at once.
+func (s *Server) Serve(l Listener) {
+	s.mu.Lock()
+	s.listeners[l.Listener] = struct{}{}
+	s.mu.Unlock()
+	s.accepting.Go(func() { s.accept(l) })
+}
+
+func (s *Server) accept(l Listener) {
+	const longest = time.Second
+	pause := time.Duration(0)
+	for {
+		nc, err := l.Accept()
+		switch {
+		case err == nil:
+			pause = 0
+			s.start(nc, l.URL)
+		case s.draining.Load() || errors.Is(err, net.ErrClosed):
+			return
+		default: // out of descriptors, most likely: it passes
+			pause = min(max(2*pause, 5*time.Millisecond), longest)
+			s.set.Log.Warn("cannot accept a connection", "listener", l.URL, "error", err, "retry", pause)
+			select {
+			case <-time.After(pause):
+			case <-s.ending:
+				return
+			}
+		}
+	}
+}
+
+// start takes a connection on.
+func (s *Server) start(nc net.Conn, url string) {
+	c := &conn{server: s}
+	c.facts = exchange.Conn{Serial: s.serial.Add(1), Listener: url, RemoteText: "127.0.0.1"}
+	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
+		c.facts.Remote = unmap(a.AddrPort())
+		c.facts.Local = unmap(nc.LocalAddr().(*net.TCPAddr).AddrPort())
+		c.facts.RemoteText = c.facts.Remote.String()
+	}
+	c.sock = s.watch.Adopt(nc, c)
+	c.sock.LimitWrite(s.set.BodyGrace)
+	s.mu.Lock()
+	s.conns[c] = struct{}{}
+	s.mu.Unlock()
+	s.open.Add(1)
+	go c.run(false)
+}
+
+// unmap turns an IPv4 address that came over a dual-stack socket into itself.
+func unmap(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
+
+// forget is called once for every connection, when it is closed.
+func (s *Server) forget(c *conn) {
+	s.mu.Lock()
+	delete(s.conns, c)
+	s.mu.Unlock()
+	s.open.Done()
+}
+
+// StopAccepting closes the listeners. Connections go on.
+func (s *Server) StopAccepting() {
+	if s.draining.Swap(true) {
+		return
+	}
+	close(s.ending)
+	s.mu.Lock()
+	for l := range s.listeners {
+		l.Close()
+	}
+	clear(s.listeners)
+	s.mu.Unlock()
+	s.accepting.Wait()
+}
+
+// Shutdown stops accepting, lets exchanges in flight end and closes idle
+// connections. When ctx ends first, what is left is cut, and the error of ctx
+// returned. It is called once.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.StopAccepting()
+	s.each((*conn).endIfIdle)
+	done := make(chan struct{})
+	go func() {
+		s.open.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+	}
+	s.each((*conn).cut)
+	<-done // every wait of a cut connection ends at once
+	return ctx.Err()
+}
+
+func (s *Server) each(f func(*conn)) {
+	s.mu.Lock()
+	all := make([]*conn, 0, len(s.conns))
+	for c := range s.conns {
+		all = append(all, c)
+	}
+	s.mu.Unlock()
+	for _, c := range all {
+		f(c)
+	}
+}
+
+// Connections returns how many connections are open.
+func (s *Server) Connections() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns)
+}

@@ -1,0 +1,398 @@
+package serve
+
+import (
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/perchserver/perch/internal/exchange"
+	"github.com/perchserver/perch/internal/http1"
+	"github.com/perchserver/perch/internal/sockio"
+)
+
+// writer sends the response of an HTTP/1.1 exchange. Head and body gather in
+// buf, so that a small response is one system call.
+type writer struct {
+	s        *session
+	buf      []byte
+	framing  bodyFraming
+	left     int64 // of a body with a length
+	keep     bool  // the connection goes on after this response
+	closing  bool  // the response was told to be the last
+	upgraded bool
+	broken   bool // nothing more can be sent
+
+	// mu keeps the interim response that the reader of the body sends apart
+	// from the head.
+	mu    sync.Mutex
+	final bool // the head was accepted: no interim response may follow
+
+	dateSecond int64
+	date       [29]byte // http date of dateSecond
+}
+
+type bodyFraming uint8
+
+const (
+	noBody     bodyFraming = iota // HEAD, 204, 304: what is written is dropped
+	withLength                    // Content-Length
+	inChunks                      // Transfer-Encoding: chunked
+	untilClose                    // HTTP/1.0 without a length
+)
+
+func (w *writer) reset() {
+	w.buf = w.buf[:0]
+	w.framing, w.left = noBody, 0
+	w.keep, w.closing, w.upgraded, w.broken, w.final = false, false, false, false, false
+}
+
+// Errors of a handler that breaks its contract. Never written.
+var (
+	errHeadTwice  = errors.New("the head of a response was written twice")
+	errBadStatus  = errors.New("the status of a response is not one of a final response")
+	errTooMuch    = errors.New("more body bytes than the response announced")
+	errNotStarted = errors.New("a body was written before its head")
+)
+
+// WriteHead implements exchange.Writer.
+func (w *writer) WriteHead(x *exchange.Exchange) error {
+	r := &x.Response
+	switch {
+	case r.Started:
+		return errHeadTwice
+	case r.Status < 200 || r.Status > 999:
+		return errBadStatus
+	}
+	w.close(r)
+	w.frame(x)
+	w.head(x)
+	switch w.framing {
+	case withLength:
+		w.buf = http1.AppendLength(w.buf, r.Length)
+	case inChunks:
+		w.buf = append(w.buf, "Transfer-Encoding: chunked\r\n"...)
+	case noBody:
+		if r.Length > 0 && r.Status != 204 || x.Request.Method == "HEAD" && r.Length == 0 && http1.BodyAllowed(r.Status) {
+			w.buf = http1.AppendLength(w.buf, r.Length)
+		}
+	}
+	switch {
+	case !w.keep:
+		w.buf = append(w.buf, "Connection: close\r\n"...)
+	case x.Request.Proto < exchange.HTTP11:
+		w.buf = append(w.buf, "Connection: keep-alive\r\n"...)
+	}
+	w.buf = append(w.buf, '\r', '\n')
+	return nil
+}
+
+// close decides whether the connection ends with this response and shuts the
+// door for interim responses.
+func (w *writer) close(r *exchange.Response) {
+	s := w.s
+	r.Started = true
+	unasked := false
+	if s.framing.Expect {
+		w.mu.Lock()
+		w.final = true
+		unasked = s.body.expect
+		w.mu.Unlock()
+	}
+	w.keep = !w.closing && !r.Close && !s.framing.Close && !s.conn.server.draining.Load() && !unasked
+}
+
+// frame decides how the body will end (RFC 9112 section 6).
+func (w *writer) frame(x *exchange.Exchange) {
+	r := &x.Response
+	switch {
+	case x.Request.Method == "HEAD" || !http1.BodyAllowed(r.Status):
+		w.framing = noBody
+	case r.Length >= 0:
+		w.framing, w.left = withLength, r.Length
+	case x.Request.Proto >= exchange.HTTP11:
+		w.framing = inChunks
+	default:
+		w.framing, w.keep = untilClose, false
+	}
+}
+
+// head appends the status line and the fields of the response. The fields
+// that are the driver's own are left out.
+func (w *writer) head(x *exchange.Exchange) {
+	r := &x.Response
+	b := http1.AppendStatusLine(w.buf, r.Status, r.Reason)
+	b = append(b, "Date: "...)
+	b = append(b, w.now()...)
+	b = append(b, '\r', '\n')
+	for i := range r.Header.Fields {
+		f := &r.Header.Fields[i]
+		switch f.ID {
+		case exchange.Connection, exchange.ContentLength, exchange.TransferEncoding, exchange.Date, exchange.KeepAlive:
+			continue
+		}
+		name := f.NameBytes()
+		if f.ID == exchange.Other && !http1.ValidField(name, f.Value) || !http1.ValidValue(f.Value) {
+			continue // it would break the framing: better without it
+		}
+		b = http1.AppendField(b, name, f.Value)
+	}
+	w.buf = b
+}
+
+// now returns the time for the Date field.
+func (w *writer) now() []byte {
+	t := w.s.conn.server.watch.Now()
+	if sec := t.Unix(); sec != w.dateSecond {
+		w.dateSecond = sec
+		t.UTC().AppendFormat(w.date[:0], "Mon, 02 Jan 2006 15:04:05 GMT")
+	}
+	return w.date[:]
+}
+
+// Write implements exchange.Writer.
+func (w *writer) Write(p []byte) (int, error) {
+	if !w.s.x.Response.Started {
+		return 0, errNotStarted
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	w.s.x.Response.Written += int64(len(p))
+	switch w.framing {
+	case noBody:
+		return len(p), nil
+	case withLength:
+		if int64(len(p)) > w.left {
+			w.broken = true
+			return 0, errTooMuch
+		}
+		w.left -= int64(len(p))
+		return len(p), w.add(p)
+	case inChunks:
+		w.buf = http1.AppendChunkSize(w.buf, int64(len(p)))
+		if err := w.add(p); err != nil {
+			return 0, err
+		}
+		w.buf = append(w.buf, '\r', '\n')
+		return len(p), nil
+	default:
+		return len(p), w.add(p)
+	}
+}
+
+// add gathers p, or sends it when there is much of it.
+func (w *writer) add(p []byte) error {
+	const spare = 64 // for the framing of the next chunk
+	if len(w.buf)+len(p) <= cap(w.buf)-spare {
+		w.buf = append(w.buf, p...)
+		return nil
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if len(p) <= cap(w.buf)/2 {
+		w.buf = append(w.buf, p...)
+		return nil
+	}
+	return w.send(p)
+}
+
+// Flush implements exchange.Writer.
+func (w *writer) Flush() error {
+	if len(w.buf) == 0 {
+		return nil
+	}
+	err := w.send(w.buf)
+	w.buf = w.buf[:0]
+	return err
+}
+
+func (w *writer) send(p []byte) error {
+	_, err := w.s.conn.sock.Write(p)
+	if err != nil {
+		return w.lost(err)
+	}
+	return nil
+}
+
+// lost notes that the client cannot be reached any more.
+func (w *writer) lost(err error) error {
+	w.broken = true
+	w.s.x.ClientGone()
+	return &exchange.Error{Status: 400, Op: "send response", Err: err}
+}
+
+// ReadFrom implements exchange.Writer.
+func (w *writer) ReadFrom(r io.Reader) (total int64, err error) {
+	if l, ok := r.(*io.LimitedReader); ok && l.N >= spliceFrom && w.framing != noBody {
+		switch src := l.R.(type) {
+		case *sockio.Conn:
+			if total, err = w.splice(src, l.N); err != sockio.ErrNoSplice {
+				l.N -= total
+				return total, err
+			}
+		case *os.File:
+			if w.framing == withLength {
+				return w.sendFile(l)
+			}
+		}
+	}
+	buf := w.s.conn.server.bulk.Get().(*[bulkSize]byte)
+	defer w.s.conn.server.bulk.Put(buf)
+	for {
+		n, err := r.Read(buf[:])
+		if n > 0 {
+			if _, werr := w.Write(buf[:n]); werr != nil {
+				return total, werr
+			}
+			total += int64(n)
+		}
+		if err == io.EOF {
+			return total, w.Flush()
+		}
+		if err != nil {
+			return total, err
+		}
+		if err := w.Flush(); err != nil {
+			return total, err
+		}
+	}
+}
+
+// splice moves n body bytes from one socket to the other.
+func (w *writer) splice(src *sockio.Conn, n int64) (int64, error) {
+	if w.framing == withLength && n > w.left {
+		w.broken = true
+		return 0, errTooMuch
+	}
+	if w.framing == inChunks {
+		w.buf = http1.AppendChunkSize(w.buf, n)
+	}
+	if err := w.Flush(); err != nil {
+		return 0, err
+	}
+	moved, err := w.s.conn.sock.Splice(src, n)
+	w.left -= moved
+	w.s.x.Response.Written += moved
+	switch {
+	case err == sockio.ErrNoSplice && w.framing != inChunks:
+		return 0, err
+	case err != nil:
+		w.broken = true // the framing promised more
+		var side *sockio.SideError
+		if errors.As(err, &side) && !side.Reading {
+			return moved, w.lost(side.Err)
+		}
+		return moved, err
+	}
+	if w.framing == inChunks {
+		w.buf = append(w.buf, '\r', '\n')
+	}
+	return moved, nil
+}
+
+// sendFile sends a part of a file from the page cache. It goes in pieces, so
+// that the time limit is one of progress.
+func (w *writer) sendFile(l *io.LimitedReader) (total int64, err error) {
+	const piece = 1 << 20
+	if l.N > w.left {
+		w.broken = true
+		return 0, errTooMuch
+	}
+	if err := w.Flush(); err != nil {
+		return 0, err
+	}
+	for all := l.N; total < all; {
+		l.N = min(all-total, piece)
+		n, err := w.s.conn.sock.SendFile(l)
+		total += n
+		w.left -= n
+		w.s.x.Response.Written += n
+		if err != nil {
+			return total, w.lost(err)
+		}
+		if n == 0 {
+			return total, io.ErrUnexpectedEOF // the file became shorter
+		}
+	}
+	l.N = 0
+	return total, nil
+}
+
+// Inform implements exchange.Writer.
+func (w *writer) Inform(status int, h *exchange.Header) error {
+	if w.s.x.Request.Proto < exchange.HTTP11 {
+		return nil
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.final {
+		return nil
+	}
+	var small [512]byte
+	b := http1.AppendStatusLine(small[:0], status, nil)
+	if h != nil {
+		b = http1.AppendFields(b, h)
+	}
+	return w.send(append(b, '\r', '\n'))
+}
+
+// finish completes the message and reports whether it reached the socket.
+func (w *writer) finish() bool {
+	switch w.framing {
+	case withLength:
+		if w.left != 0 {
+			w.Flush()
+			return false
+		}
+	case inChunks:
+		w.buf = http1.AppendLastChunk(w.buf, w.s.x.Response.Trailer)
+	}
+	return w.Flush() == nil && !w.broken
+}
+
+// Upgrade implements exchange.Writer.
+func (w *writer) Upgrade(x *exchange.Exchange) (exchange.Stream, error) {
+	if x.Response.Started {
+		return nil, errHeadTwice
+	}
+	x.Response.Started = true
+	w.upgraded = true
+	w.head(x)
+	w.buf = append(w.buf, "Connection: Upgrade\r\n\r\n"...)
+	if err := w.Flush(); err != nil {
+		return nil, err
+	}
+	w.s.conn.sock.LimitRead(0)
+	w.s.conn.sock.LimitWrite(upgradedWrite)
+	return &stream{s: w.s}, nil
+}
+
+// upgradedWrite is how long the peer of an upgraded connection may take
+// nothing at all.
+const upgradedWrite = 2 * time.Minute
+
+// stream is a connection after an upgrade.
+type stream struct{ s *session }
+
+// Read returns first what came behind the head.
+func (t *stream) Read(p []byte) (int, error) {
+	if s := t.s; s.r < s.w {
+		n := copy(p, s.in[s.r:s.w])
+		s.r += n
+		return n, nil
+	}
+	return t.s.conn.sock.Read(p)
+}
+
+func (t *stream) Write(p []byte) (int, error) { return t.s.conn.sock.Write(p) }
+
+func (t *stream) CloseWrite() error { return t.s.conn.sock.CloseWrite() }
+
+// Close breaks off both directions. The driver closes the socket.
+func (t *stream) Close() error {
+	t.s.conn.sock.Abort()
+	return nil
+}

@@ -1,0 +1,168 @@
+package sockio
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// Tick is how often a Watcher looks: limits are kept to within one, and a
+// client that goes away while its backend is slow is noticed within three.
+const Tick = 100 * time.Millisecond
+
+// MinRate is what a slow reader must take, in bytes a second, not to be cut
+// when a write limit passes (spec app-side 1.7, MinResponseDataRate).
+const MinRate = 240
+
+// Watcher keeps the coarse clock, enforces the limits of its connections and
+// holds those that wait without a goroutine. One serves a whole process.
+type Watcher struct {
+	now atomic.Int64 // nanoseconds since the Unix epoch
+
+	mu    sync.Mutex
+	head  Conn // list of all connections, a ring
+	count int
+
+	pipes pipes
+	poll  *poller // nil where the system has none: nothing parks
+	done  chan struct{}
+	wait  sync.WaitGroup
+}
+
+// NewWatcher starts a watcher. Close ends it.
+func NewWatcher() (*Watcher, error) {
+	w := &Watcher{done: make(chan struct{})}
+	w.head.prev, w.head.next = &w.head, &w.head
+	w.now.Store(time.Now().UnixNano())
+	p, err := newPoller()
+	if err != nil {
+		return nil, err
+	}
+	w.poll = p
+	w.wait.Go(w.sweep)
+	if p != nil {
+		w.wait.Go(p.run)
+	}
+	return w, nil
+}
+
+// Close ends the watcher and waits for its goroutines. Connections stay open;
+// their limits are not kept any more.
+func (w *Watcher) Close() {
+	close(w.done)
+	if w.poll != nil {
+		w.poll.stop()
+	}
+	w.wait.Wait()
+	if w.poll != nil {
+		w.poll.close()
+	}
+	w.pipes.close()
+}
+
+// Now returns the coarse time, at most a tick or two behind.
+func (w *Watcher) Now() time.Time { return time.Unix(0, w.now.Load()) }
+
+// Count returns how many connections the watcher holds.
+func (w *Watcher) Count() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.count
+}
+
+// Adopt makes a Conn of nc. The owner may be nil for one that never parks.
+func (w *Watcher) Adopt(nc net.Conn, owner Owner) *Conn {
+	c := &Conn{nc: nc, w: w, owner: owner}
+	if sc, ok := nc.(syscall.Conn); ok && rawIO {
+		if raw, err := sc.SyscallConn(); err == nil {
+			c.raw = raw
+			c.in.init()
+			c.out.init(c)
+		}
+	}
+	w.mu.Lock()
+	c.prev, c.next = w.head.prev, &w.head
+	c.prev.next, c.next.prev = c, c
+	w.count++
+	w.mu.Unlock()
+	return c
+}
+
+func (w *Watcher) remove(c *Conn) {
+	w.mu.Lock()
+	if c.next != nil {
+		c.prev.next, c.next.prev = c.next, c.prev
+		c.prev, c.next = nil, nil
+		w.count--
+	}
+	w.mu.Unlock()
+	if w.poll != nil {
+		w.poll.forget(c)
+	}
+}
+
+// limit returns the coarse time d from now.
+func (w *Watcher) limit(d time.Duration) int64 {
+	if d <= 0 {
+		return limitNone
+	}
+	return w.now.Load() + int64(d)
+}
+
+// sweep advances the clock and looks at every connection, once a tick.
+func (w *Watcher) sweep() {
+	t := time.NewTicker(Tick)
+	defer t.Stop()
+	for {
+		select {
+		case <-w.done:
+			return
+		case <-t.C:
+		}
+		now := time.Now().UnixNano()
+		w.now.Store(now)
+		w.mu.Lock()
+		for c := w.head.next; c != &w.head; c = c.next {
+			c.look(now)
+		}
+		w.mu.Unlock()
+	}
+}
+
+// look expires the limits of c that have passed and starts to watch for its
+// peer's going if its owner has been waiting since the last look.
+func (c *Conn) look(now int64) {
+	if l := c.readLimit.Load(); l > 0 && now >= l && c.readLimit.CompareAndSwap(l, limitExpired) {
+		c.nc.SetReadDeadline(past())
+		if c.Unpark() {
+			go c.owner.Wake()
+		}
+	}
+	if l := c.writeLimit.Load(); l > 0 && now >= l && !c.takes(now) && c.writeLimit.CompareAndSwap(l, limitExpired) {
+		c.nc.SetWriteDeadline(past())
+	}
+	stay := c.stay.Load()
+	if stay&1 == 1 && stay == c.seen && c.owner != nil && c.w.poll != nil {
+		c.w.poll.watchGone(c, stay)
+	}
+	c.seen = stay
+}
+
+// takes reports whether the peer has taken enough of what the kernel holds
+// for it since the last look, and if so gives it more time. Without this, a
+// slow but honest reader would be cut: the kernel reports room only after a
+// third of a large buffer has drained.
+func (c *Conn) takes(now int64) bool {
+	held, ok := c.heldByKernel()
+	if !ok {
+		return false
+	}
+	before, grace := c.unsent.Swap(held), c.writeGrace.Load()
+	if before-held < int64(time.Duration(grace).Seconds()*MinRate) && before != 0 {
+		return false
+	}
+	c.writeLimit.Store(now + grace)
+	return true
+}
