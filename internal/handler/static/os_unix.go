@@ -1,0 +1,27 @@
+//go:build unix
+
+package static
+
+import (
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// openFlags let the open of a FIFO return at once.
+const openFlags = os.O_RDONLY | syscall.O_NONBLOCK | syscall.O_NOCTTY
+
+// leadsNowhere lists what the system says of names besides ENOENT: a file
+// where a folder must be, a circle of links, a name too long or not possible
+// in this file system, a socket.
+func leadsNowhere(e syscall.Errno) bool {
+	switch e {
+	case syscall.ENOTDIR, syscall.ELOOP, syscall.ENAMETOOLONG, syscall.EINVAL, syscall.EILSEQ, syscall.ENXIO:
+		return true
+	}
+	return false
+}
+
+func isShortName([]byte) bool { return false }
+
+func hasHiddenAttribute(fs.FileInfo) bool { return false }

@@ -1,0 +1,325 @@
+// Package static is the handler that answers with files of one folder, as
+// IIS does with StaticFileModule and DefaultDocumentModule: MIME map, default
+// documents, validators, ranges, hidden names.
+//
+// It is the last stage of the road for requests that no application takes.
+// Only plan imports it.
+//
+// The folder is opened anew for every request, so a folder that is replaced
+// as a whole (a release put in its place by rename or by a symbolic link) is
+// served from the next request on, and the handler has nothing to close.
+package static
+
+import (
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/perchserver/perch/internal/exchange"
+)
+
+// Settings of one Handler. The zero value of each field but Root is useful.
+type Settings struct {
+	// Root is the absolute path of the folder. Symbolic links in it are
+	// followed as long as they are relative and stay below Root.
+	Root string
+
+	// Prefix is the URL path that Root is mapped to; empty for the root of
+	// the site. It is compared without regard to ASCII case.
+	Prefix string
+
+	// DefaultDocuments are the file names tried in order for a URL that ends
+	// in a slash. Empty: such a URL is refused with 403.14.
+	DefaultDocuments []string
+
+	// HiddenSegments are the names that no segment of a URL path may have, in
+	// any case. Nil stands for DefaultHiddenSegments.
+	HiddenSegments []string
+
+	// Types are entries of the MIME map, before which the shipped ones yield.
+	Types []Type
+
+	// OwnTypesOnly drops the shipped MIME map: the configuration cleared it.
+	OwnTypesOnly bool
+
+	// IgnoreCase lets a name that does not exist stand for one that differs
+	// in case alone, as on Windows. It reads the folder for each such name.
+	IgnoreCase bool
+
+	Cache    ClientCache
+	OmitETag bool // clientCache setEtag="false"
+}
+
+// Type says what the files with an extension are. An empty MIME removes the
+// extension from the map. The extension has its dot; "." stands for names
+// without one, ".*" for every name that has no entry.
+type Type struct{ Extension, MIME string }
+
+// ClientCache is staticContent/clientCache: what clients may keep, how long.
+type ClientCache struct {
+	Mode    CacheMode
+	MaxAge  time.Duration // for UseMaxAge, in whole seconds
+	Expires string        // for UseExpires: an HTTP date, sent as it is
+	Custom  string        // directives put before those of Mode
+}
+
+// CacheMode is the kind of caching that responses ask for.
+type CacheMode int
+
+// The modes, in the order of their IIS numbers.
+const (
+	NoControl CacheMode = iota
+	DisableCache
+	UseMaxAge
+	UseExpires
+)
+
+// DefaultDocuments returns the list that IIS ships.
+func DefaultDocuments() []string {
+	return []string{"Default.htm", "Default.asp", "index.htm", "index.html", "iisstart.htm"}
+}
+
+// DefaultHiddenSegments returns the list that IIS ships with ASP.NET.
+func DefaultHiddenSegments() []string {
+	return []string{"web.config", "bin", "App_code", "App_GlobalResources", "App_LocalResources",
+		"App_WebReferences", "App_Data", "App_Browsers"}
+}
+
+const op = "serve file" // of every error of this package
+
+// Handler serves the files of one folder. It is safe for concurrent use.
+type Handler struct {
+	root             string
+	prefix           string
+	defaultDocuments []string
+	hidden           [][]byte
+	types            mimeMap
+	ignoreCase       bool
+	omitETag         bool
+	cacheControl     []byte // nil: no field
+	expires          []byte // nil: no field
+}
+
+// New returns a Handler. The folder need not exist yet.
+func New(s Settings) (*Handler, error) {
+	if !filepath.IsAbs(s.Root) {
+		return nil, fmt.Errorf("serve files: folder %q is not an absolute path", s.Root)
+	}
+	types, err := newMIMEMap(s.Types, s.OwnTypesOnly)
+	if err != nil {
+		return nil, err
+	}
+	h := &Handler{
+		root:             s.Root,
+		prefix:           strings.TrimRight(s.Prefix, "/"),
+		defaultDocuments: s.DefaultDocuments,
+		types:            types,
+		ignoreCase:       s.IgnoreCase,
+		omitETag:         s.OmitETag,
+	}
+	hidden := s.HiddenSegments
+	if hidden == nil {
+		hidden = DefaultHiddenSegments()
+	}
+	for _, name := range hidden {
+		h.hidden = append(h.hidden, []byte(name))
+	}
+	h.setCacheFields(s.Cache)
+	return h, nil
+}
+
+func (h *Handler) setCacheFields(c ClientCache) {
+	mode := ""
+	switch c.Mode {
+	case DisableCache:
+		mode = "no-cache"
+	case UseMaxAge:
+		mode = "max-age=" + strconv.FormatInt(int64(c.MaxAge/time.Second), 10)
+	case UseExpires:
+		h.expires = []byte(c.Expires)
+	}
+	both := c.Custom
+	if both != "" && mode != "" {
+		both += ","
+	}
+	if both += mode; both != "" {
+		h.cacheControl = []byte(both)
+	}
+}
+
+// Serve answers x with a file, or with an error that names why not.
+func (h *Handler) Serve(x *exchange.Exchange) error {
+	if m := x.Request.Method; m != "GET" && m != "HEAD" {
+		x.Response.Header.Set(exchange.Allow, allowed)
+		return exchange.Errorf(405, 0, op, "method %s is not for files", m)
+	}
+	name, slash, err := h.name(&x.Request.Target)
+	if err != nil {
+		return err
+	}
+	root, err := os.OpenRoot(h.root)
+	if err != nil {
+		return openError(err)
+	}
+	defer root.Close()
+
+	f, info, err := h.open(root, name)
+	if err != nil {
+		return err
+	}
+	defer func() { f.Close() }()
+
+	if info.IsDir() {
+		if !slash {
+			return redirect(x)
+		}
+		f.Close()
+		if f, info, name, err = h.openDefault(root, name); err != nil {
+			return err
+		}
+	} else if slash {
+		return exchange.Errorf(404, 0, op, "%s is a file and has nothing below it", name)
+	}
+	if !info.Mode().IsRegular() {
+		return exchange.Errorf(404, 0, op, "%s is not a regular file", name)
+	}
+	if hasHiddenAttribute(info) {
+		return exchange.Errorf(404, 9, op, "%s has the hidden attribute", name)
+	}
+	mime := h.types.lookup(path.Base(name))
+	if mime == nil {
+		return exchange.Errorf(404, 3, op, "no MIME type is configured for the extension of %s", name)
+	}
+	return h.respond(x, file{File: f, mime: mime, size: info.Size(), modified: info.ModTime()})
+}
+
+// Never written.
+var (
+	allowed     = []byte("GET, HEAD")
+	bytesUnit   = []byte("bytes")
+	headingHTML = []byte("text/html")
+)
+
+// openDefault opens the first default document that there is in a folder.
+func (h *Handler) openDefault(root *os.Root, dir string) (*os.File, fs.FileInfo, string, error) {
+	for _, doc := range h.defaultDocuments {
+		name := path.Join(dir, doc)
+		f, info, err := h.open(root, name)
+		switch {
+		case err == nil && info.IsDir():
+			f.Close()
+		case err == nil:
+			return f, info, name, nil
+		case exchange.AsError(err).Status != 404:
+			return nil, nil, "", err
+		}
+	}
+	return nil, nil, "", &exchange.Error{
+		Status: 403, SubStatus: 14, Op: op,
+		Public: "This folder has no default document, and listing folders is off.",
+		Err:    fmt.Errorf("none of %q is in the folder %s", h.defaultDocuments, dir),
+	}
+}
+
+// redirect sends the client to the same URL with a slash at its end. The
+// location is a path, so that the client keeps scheme and host as it knows
+// them. It cannot begin with two slashes, which would name another host: a
+// target has no empty segments.
+func redirect(x *exchange.Exchange) error {
+	t := &x.Request.Target
+	location := make([]byte, 0, len(t.Forward)+len(t.Query)+2)
+	location = append(append(location, t.Forward...), '/')
+	if t.HasQuery {
+		location = append(append(location, '?'), t.Query...)
+	}
+	const body = "<!DOCTYPE html>\r\n<title>Document Moved</title>\r\n<h1>Object Moved</h1>\r\n" +
+		"<p>This document has moved to the same address with a slash at its end.</p>\r\n"
+	x.Response.Status = 301
+	x.Response.Length = int64(len(body))
+	x.Response.Header.Add(exchange.ContentType, headingHTML)
+	x.Response.Header.Add(exchange.Location, location)
+	if err := x.Response.Writer.WriteHead(x); err != nil || x.Request.Method == "HEAD" {
+		return err
+	}
+	_, err := io.WriteString(x.Response.Writer, body)
+	return err
+}
+
+// file is an open regular file and what the response says of it.
+type file struct {
+	*os.File
+	mime     []byte
+	size     int64
+	modified time.Time
+}
+
+// respond answers with f, a part of it, or a precondition's result.
+func (h *Handler) respond(x *exchange.Exchange, f file) error {
+	v := validators{modified: f.modified.Truncate(time.Second)}
+	if !h.omitETag {
+		v.etag = appendETag(nil, f.modified)
+	}
+	res := &x.Response
+	res.Header.Add(exchange.LastModified, appendDate(nil, v.modified))
+	res.Header.Add(exchange.AcceptRanges, bytesUnit)
+	if v.etag != nil {
+		res.Header.Add(exchange.ETag, v.etag)
+	}
+	if h.cacheControl != nil {
+		res.Header.Add(exchange.CacheControl, h.cacheControl)
+	}
+	if h.expires != nil {
+		res.Header.Add(exchange.Expires, h.expires)
+	}
+	switch v.judge(x) {
+	case failed:
+		return exchange.Errorf(412, 0, op, "the file is not the one that the client has")
+	case notModified:
+		res.Status, res.Length = 304, -1
+		return res.Writer.WriteHead(x)
+	}
+
+	ranges, err := h.ranges(x, v, f.size)
+	if err != nil {
+		return err
+	}
+	if len(ranges) > 1 {
+		return sendParts(x, f, ranges)
+	}
+	res.Header.Add(exchange.ContentType, f.mime)
+	part := byteRange{0, f.size}
+	res.Status = 200
+	if len(ranges) == 1 {
+		part = ranges[0]
+		res.Status = 206
+		res.Header.Add(exchange.ContentRange, part.appendContentRange(nil, f.size))
+	}
+	res.Length = part.length
+	if err := res.Writer.WriteHead(x); err != nil || x.Request.Method == "HEAD" {
+		return err
+	}
+	return send(res.Writer, f, part)
+}
+
+// send writes one range of f, from inside the kernel where the driver can.
+func send(w exchange.Writer, f file, part byteRange) error {
+	if part.length == 0 {
+		return nil
+	}
+	if part.length < f.size {
+		if _, err := f.Seek(part.start, io.SeekStart); err != nil {
+			return exchange.Errorf(500, 0, op, "seek: %w", err)
+		}
+	}
+	n, err := w.ReadFrom(&io.LimitedReader{R: f.File, N: part.length})
+	if err == nil && n < part.length {
+		err = exchange.Errorf(500, 0, op, "the file became shorter while it was sent")
+	}
+	return err
+}
