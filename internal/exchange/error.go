@@ -31,6 +31,10 @@ type Error struct {
 	// the position in its byte stream is not trustworthy any more.
 	Close bool
 
+	// Resend says that the same exchange may be served again without harm:
+	// nothing of it has reached an application, or it may be sent twice.
+	Resend bool
+
 	// Err is the cause, for the log. If it is a Reporter, the page that a
 	// local client sees tells its report.
 	Err error

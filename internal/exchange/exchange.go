@@ -256,6 +256,10 @@ type Body interface {
 	// counts as read.
 	Buffered() ([]byte, bool)
 
+	// Interrupt makes a Read or WriteTo that waits on another goroutine
+	// return with an error. The driver reads the rest away.
+	Interrupt()
+
 	// Limit makes reading beyond n body bytes fail with 413; negative is no
 	// limit.
 	Limit(n int64)

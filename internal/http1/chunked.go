@@ -78,6 +78,14 @@ func (c *Chunked) Left() uint64 {
 	return 0
 }
 
+// Skip passes over n bytes of data that were moved past the decoder. n is at
+// most Left.
+func (c *Chunked) Skip(n uint64) {
+	if c.left -= n; c.left == 0 {
+		c.state = chunkEnd
+	}
+}
+
 func (c *Chunked) sizeLine(b []byte) (int, error) {
 	e := bytes.IndexByte(b, '\n')
 	if e < 0 {

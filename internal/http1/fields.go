@@ -201,46 +201,67 @@ func isToken(v []byte) bool {
 	return len(v) > 0
 }
 
-// StripHopByHop removes the fields that concern one connection only (RFC 9110
-// section 7.6.1): those with that meaning by name, and those that Connection
-// names when f says so. A field that Connection must not take away, because
-// the next hop relies on it, stays.
-func StripHopByHop(h *exchange.Header, f *Framing) {
-	if f.Named {
-		stripNamed(h)
-	}
-	keep := h.Fields[:0]
-	for i := range h.Fields {
-		switch h.Fields[i].ID {
-		case exchange.Connection, exchange.KeepAlive, exchange.ProxyConnection, exchange.TE,
-			exchange.Trailer, exchange.TransferEncoding, exchange.Upgrade, exchange.ContentLength:
-		default:
-			if len(keep) != i {
-				keep = append(keep, h.Fields[i])
-			} else {
-				keep = h.Fields[:i+1]
-			}
+// ListHas reports whether a comma-separated list has an element, parameters
+// left aside, in any case.
+func ListHas(list []byte, element string) bool {
+	for v := list; v != nil; {
+		var t []byte
+		t, v = nextToken(v)
+		if i := bytes.IndexByte(t, ';'); i >= 0 {
+			t = trim(t[:i])
+		}
+		if exchange.EqualFold(t, element) {
+			return true
 		}
 	}
-	h.Fields = keep
+	return false
 }
 
-// stripNamed removes what the Connection fields name.
-func stripNamed(h *exchange.Header) {
+// NamesFields reports whether a Connection field names other fields, which
+// are then not passed on.
+func NamesFields(h *exchange.Header) bool {
+	var f Framing
 	for i := range h.Fields {
-		if h.Fields[i].ID != exchange.Connection {
-			continue
-		}
-		for v := h.Fields[i].Value; v != nil; {
-			var t []byte
-			t, v = nextToken(v)
-			for j := range h.Fields {
-				f := &h.Fields[j]
-				if f.ID != exchange.Connection && f.ID != exchange.Host && f.ID != exchange.TE &&
-					len(t) > 0 && len(t) == len(f.NameBytes()) && bytes.EqualFold(t, f.NameBytes()) {
-					f.ID = exchange.KeepAlive // any number that goes
-				}
-			}
+		if h.Fields[i].ID == exchange.Connection {
+			f.connection(h.Fields[i].Value)
 		}
 	}
+	return f.Named
+}
+
+// NamedByConnection reports whether a Connection field of h names f. Host and
+// TE cannot be taken away so.
+func NamedByConnection(h *exchange.Header, f *exchange.Field) bool {
+	if f.ID == exchange.Connection || f.ID == exchange.Host || f.ID == exchange.TE {
+		return false
+	}
+	for i := range h.Fields {
+		if h.Fields[i].ID == exchange.Connection && ListHas(h.Fields[i].Value, string(f.NameBytes())) {
+			return true
+		}
+	}
+	return false
+}
+
+// StripHopByHop removes the fields that concern one connection only (RFC 9110
+// section 7.6.1): those with that meaning by name, and those that Connection
+// names when f says so.
+func StripHopByHop(h *exchange.Header, f *Framing) {
+	kept := h.Fields[:0:0]
+	if !f.Named {
+		kept = h.Fields[:0]
+	}
+	for i := range h.Fields {
+		switch h.Fields[i].ID {
+		case exchange.KeepAlive, exchange.ProxyConnection, exchange.TE, exchange.Trailer,
+			exchange.TransferEncoding, exchange.Upgrade, exchange.ContentLength:
+			continue
+		}
+		if f.Named && NamedByConnection(h, &h.Fields[i]) {
+			continue
+		}
+		kept = append(kept, h.Fields[i])
+	}
+	h.Fields = kept
+	h.Del(exchange.Connection)
 }

@@ -3,6 +3,7 @@ package serve
 import (
 	"errors"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/perchserver/perch/internal/exchange"
@@ -25,6 +26,8 @@ type body struct {
 	err     error
 
 	waited time.Duration // for bytes, over all reads
+
+	interrupted atomic.Bool
 }
 
 // spliceFrom is the length from which a body is moved inside the kernel; for
@@ -32,13 +35,14 @@ type body struct {
 const spliceFrom = 32 << 10
 
 func (b *body) reset() {
-	s, t := b.s, b.trailer
-	t.Reset()
+	s := b.s
 	r := &s.x.Request
-	*b = body{s: s, trailer: t, left: r.Length, chunked: r.Length < 0, sent: r.Length == 0, most: -1, expect: s.framing.Expect}
-	if b.sent {
-		b.expect = false
-	}
+	b.trailer.Reset()
+	b.decoder.Reset()
+	b.left, b.chunked, b.sent = r.Length, r.Length < 0, r.Length == 0
+	b.expect = s.framing.Expect && !b.sent
+	b.count, b.most, b.waited, b.err = 0, -1, 0, nil
+	b.interrupted.Store(false)
 }
 
 // Limit implements exchange.Body.
@@ -63,6 +67,13 @@ func (b *body) Buffered() ([]byte, bool) {
 	s.r += len(p)
 	b.took(len(p))
 	return p, true
+}
+
+// Interrupt implements exchange.Body. The socket can be read again once the
+// driver has forgiven it.
+func (b *body) Interrupt() {
+	b.interrupted.Store(true)
+	b.s.conn.sock.BreakRead()
 }
 
 // Read implements exchange.Body.
@@ -195,10 +206,13 @@ func (b *body) readSocket(p []byte) (int, error) {
 	n, err := s.conn.sock.Read(p)
 	s.conn.sock.LimitRead(0)
 	b.waited += s.conn.server.watch.Now().Sub(begin)
-	if err != nil {
-		return n, badBody(err)
+	switch {
+	case err == nil:
+		return n, nil
+	case b.interrupted.Load():
+		return n, errInterrupted
 	}
-	return n, nil
+	return n, badBody(err)
 }
 
 // ask tells a client that waits to be asked for the body to send it, once.
@@ -276,6 +290,12 @@ func (b *body) splice(dst *sockio.Conn) (total int64, err error) {
 // request may follow.
 func (b *body) drain() bool {
 	const most = 4 << 20
+	if b.interrupted.Swap(false) && b.err == errInterrupted {
+		if b.s.conn.sock.ForgiveRead() != nil {
+			return false
+		}
+		b.err = nil
+	}
 	if b.expect || b.err != nil || b.left > most {
 		return false
 	}
@@ -298,6 +318,7 @@ var errTooLarge = &exchange.Error{Status: 413, Op: "read request body", Close: t
 	Public: "The request body is larger than is allowed here", Err: errors.New("the request body is larger than the limit")}
 
 var (
+	errInterrupted   = errors.New("reading the body was interrupted")
 	errNotAsked      = errors.New("the response began before the client was asked for the body")
 	continueResponse = []byte("HTTP/1.1 100 Continue\r\n\r\n")
 )

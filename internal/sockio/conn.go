@@ -168,6 +168,9 @@ func (c *Conn) ForgiveRead() error {
 	return c.nc.SetReadDeadline(time.Time{})
 }
 
+// BreakRead makes a read that waits fail, and later ones, until ForgiveRead.
+func (c *Conn) BreakRead() { c.nc.SetReadDeadline(past()) }
+
 // Abort breaks off reads and writes that wait, and all later ones.
 func (c *Conn) Abort() {
 	c.aborted.Store(true)

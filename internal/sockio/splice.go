@@ -22,8 +22,8 @@ func (e *SideError) Error() string {
 // Unwrap returns the cause.
 func (e *SideError) Unwrap() error { return e.Err }
 
-// extend starts the limits that are set anew, because bytes have moved.
-func (c *Conn) extend() {
+// Extend starts the limits that are set anew, because bytes have moved.
+func (c *Conn) Extend() {
 	now := c.w.now.Load()
 	if l := c.readLimit.Load(); l > 0 {
 		c.readLimit.CompareAndSwap(l, now+c.readGrace.Load())

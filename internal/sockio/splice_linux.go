@@ -138,7 +138,7 @@ func (c *Conn) spliceStep(p *pipe, src *Conn, left int64) (moved int64, err erro
 	if p.n == 0 {
 		return 0, &SideError{Reading: true, Err: io.ErrUnexpectedEOF}
 	}
-	src.extend()
+	src.Extend()
 	c.armWrite()
 	defer c.disarmWrite()
 	for in := p.n; in > 0; {
@@ -151,7 +151,7 @@ func (c *Conn) spliceStep(p *pipe, src *Conn, left int64) (moved int64, err erro
 		}
 		in -= p.n
 		moved += int64(p.n)
-		c.extend()
+		c.Extend()
 	}
 	return moved, nil
 }

@@ -111,3 +111,6 @@ func (b *Body) Buffered() ([]byte, bool) {
 func (b *Body) Limit(n int64) {
 	b.limited, b.limit = n >= 0, n
 }
+
+// Interrupt does nothing: reading never waits.
+func (b *Body) Interrupt() {}

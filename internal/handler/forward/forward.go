@@ -1,0 +1,218 @@
+// Package forward carries exchanges to a running application over HTTP/1.1
+// and its answers back: the out-of-process half of the ASP.NET Core Module.
+// Bodies stream both ways, connections to the application are kept and used
+// again, and an upgrade becomes two streams of bytes.
+//
+// A Channel is one application process. internal/plan makes them for the
+// pool of internal/worker, which knows them only as something that serves.
+package forward
+
+import (
+	"io"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/perchserver/perch/internal/exchange"
+	"github.com/perchserver/perch/internal/http1"
+	"github.com/perchserver/perch/internal/sockio"
+)
+
+// Forwarder owns what the channels of a process share: memory for exchanges
+// in flight, and the goroutine that looks after idle connections.
+type Forwarder struct {
+	watch   *sockio.Watcher
+	flights sync.Pool // of *flight
+	limits  http1.Limits
+
+	mu       sync.Mutex
+	channels map[*Channel]struct{}
+	done     chan struct{}
+	wait     sync.WaitGroup
+}
+
+// New returns a Forwarder. Close ends it, after its channels.
+func New(w *sockio.Watcher) *Forwarder {
+	f := &Forwarder{watch: w, limits: headLimits, channels: make(map[*Channel]struct{}), done: make(chan struct{})}
+	f.flights.New = func() any { return newFlight() }
+	f.wait.Go(f.prune)
+	return f
+}
+
+// Close stops the look after idle connections and waits for it.
+func (f *Forwarder) Close() {
+	close(f.done)
+	f.wait.Wait()
+}
+
+// Settings say how to reach one process and what it may expect.
+type Settings struct {
+	Address netip.AddrPort // a loopback address
+	Token   string         // pairing token; empty sends none
+
+	// VirtualPath is where the application is mounted, "/" for a whole site.
+	// The shutdown request goes below it.
+	VirtualPath string
+
+	// RequestTimeout bounds each wait for the application: to connect, to
+	// take bytes, to send some. 0 waits for ever.
+	RequestTimeout time.Duration
+
+	// PassConnection passes a "Connection: close" of the application on to
+	// the client (spec 1.4, forwardResponseConnectionHeader).
+	PassConnection bool
+
+	// NoWebSockets treats a request for the websocket protocol as a plain
+	// one (spec 3.6).
+	NoWebSockets bool
+}
+
+// Channel carries exchanges to one application process. It is safe for any
+// number of goroutines.
+type Channel struct {
+	f    *Forwarder
+	set  Settings
+	idle links
+	shut atomic.Bool
+}
+
+// Channel returns a channel. It connects when it is first used.
+func (f *Forwarder) Channel(set Settings) *Channel {
+	c := &Channel{f: f, set: set}
+	f.mu.Lock()
+	f.channels[c] = struct{}{}
+	f.mu.Unlock()
+	return c
+}
+
+// Close closes idle connections now, and busy ones when their exchanges end.
+func (c *Channel) Close() error {
+	c.f.mu.Lock()
+	delete(c.f.channels, c)
+	c.f.mu.Unlock()
+	c.shut.Store(true)
+	c.idle.drop()
+	return nil
+}
+
+// prune looks at the idle connections of all channels, once a second.
+func (f *Forwarder) prune() {
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for {
+		select {
+		case <-f.done:
+			return
+		case <-t.C:
+		}
+		f.mu.Lock()
+		for c := range f.channels {
+			c.idle.prune(f.watch.Now())
+		}
+		f.mu.Unlock()
+	}
+}
+
+// flight is the memory of one exchange on its way to the application and
+// back. Flights are pooled.
+type flight struct {
+	c    *Channel
+	x    *exchange.Exchange
+	link *link
+
+	buf  []byte // first the request head, then what the application sends
+	r, w int    // buf[r:w] is received and not consumed
+	scan http1.Scanner
+	head http1.ResponseHead
+
+	decoder http1.Chunked
+	trailer exchange.Header
+	limited io.LimitedReader
+
+	upload upload
+
+	sent     bool // a byte of the request was written
+	received bool // a byte of the response was read
+}
+
+// bufferSize holds nearly every head, with a small body behind it.
+const bufferSize = 16 << 10
+
+func newFlight() *flight {
+	t := &flight{buf: make([]byte, bufferSize)}
+	t.head.Header.Fields = make([]exchange.Field, 0, 32)
+	t.upload.flight = t
+	t.upload.done = make(chan struct{}, 1)
+	return t
+}
+
+// Serve carries one exchange:
+//
+//  1. take a connection to the application, an idle one if it may be used;
+//  2. write the head of the request, with the body if it is at hand;
+//  3. send a body that is not, beside what follows;
+//  4. read the head of the response, past interim ones;
+//  5. answer with it and stream its body, or become two streams of bytes;
+//  6. keep the connection if both messages ended where they should.
+//
+// Its error is an *exchange.Error whose cause is a *Failure; Resend says
+// whether the same exchange may be served again, by this process or another.
+func (c *Channel) Serve(x *exchange.Exchange) error {
+	t := c.f.flights.Get().(*flight)
+	t.c, t.x = c, x
+	err := t.carry()
+	t.release()
+	return err
+}
+
+// release forgets the exchange and gives the memory back.
+func (t *flight) release() {
+	t.x.Response.Header.Reset() // its values are in buf
+	if len(t.buf) > bufferSize {
+		t.buf = make([]byte, bufferSize)
+	}
+	f := t.c.f
+	t.c, t.x, t.link = nil, nil, nil
+	t.limited.R = nil
+	t.head.Header.Reset()
+	t.trailer.Reset()
+	t.sent, t.received = false, false
+	f.flights.Put(t)
+}
+
+func (t *flight) carry() (err error) {
+	if t.link, err = t.c.take(t.x.Request.Idempotent()); err != nil {
+		return t.fail(Connect, Application, err)
+	}
+	t.x.WhenGone(t.link.sock)
+	err = t.converse()
+	t.x.WhenGone(nil)
+	if t.link != nil { // not kept
+		t.link.sock.Close()
+	}
+	return err
+}
+
+// converse is steps 2 to 6. It leaves t.link nil if the connection was kept.
+func (t *flight) converse() error {
+	if err := t.sendHead(); err != nil {
+		return err
+	}
+	err := t.respond()
+	if ended := t.upload.end(); err == nil && !ended {
+		t.x.Response.Close = true
+	}
+	return err
+}
+
+// respond is steps 4 to 6.
+func (t *flight) respond() error {
+	if err := t.readHead(); err != nil {
+		return err
+	}
+	if t.head.Status == 101 {
+		return t.switchProtocols()
+	}
+	return t.relay()
+}

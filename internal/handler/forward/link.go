@@ -1,0 +1,144 @@
+package forward
+
+import (
+	"context"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/perchserver/perch/internal/sockio"
+)
+
+// link is one connection to the application.
+type link struct {
+	sock  *sockio.Conn
+	since time.Time     // idle from then on
+	keep  time.Duration // how long the application keeps it when idle
+}
+
+const (
+	// idleLink is how long a connection is kept when the application does
+	// not say how long it keeps it. Kestrel closes after 130 s.
+	idleLink = 100 * time.Second
+
+	// freshLink is how long a connection may have been idle to carry a
+	// request that must not be sent twice: an application that closes it at
+	// that moment would lose the request (Node closes after 5 s).
+	freshLink = time.Second
+
+	// connectTime bounds a connect on this machine.
+	connectTime = 10 * time.Second
+)
+
+// links are the idle connections of a channel, the last used on top: those
+// below grow old and are closed when the load goes down.
+type links struct {
+	mu    sync.Mutex
+	stack []*link
+}
+
+// take returns a connection, idle or new. Only a request that may be sent
+// twice goes on one that was idle for long.
+func (c *Channel) take(idempotent bool) (*link, error) {
+	now := c.f.watch.Now()
+	for {
+		l := c.idle.pop()
+		if l == nil {
+			return c.connect()
+		}
+		idle := now.Sub(l.since)
+		switch {
+		case idle >= l.keep:
+		case idempotent:
+			return l, nil
+		case idle <= freshLink && l.sock.Alive():
+			return l, nil
+		}
+		l.sock.Close()
+	}
+}
+
+func (c *Channel) connect() (*link, error) {
+	limit := connectTime
+	if t := c.set.RequestTimeout; t > 0 {
+		limit = min(limit, t)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	var d net.Dialer
+	nc, err := d.DialContext(ctx, "tcp", c.set.Address.String())
+	if err != nil {
+		return nil, err
+	}
+	l := &link{sock: c.f.watch.Adopt(nc, nil)}
+	l.sock.LimitWrite(c.set.RequestTimeout)
+	return l, nil
+}
+
+// put keeps a connection whose exchange has ended cleanly.
+func (c *Channel) put(l *link, seconds int) {
+	l.keep = idleLink
+	if seconds > 0 {
+		l.keep = min(idleLink, time.Duration(seconds-1)*time.Second)
+	}
+	if !l.sock.Unlimit() || l.keep <= 0 {
+		l.sock.Close()
+		return
+	}
+	l.since = c.f.watch.Now()
+	c.idle.push(l)
+	if c.shut.Load() {
+		c.idle.drop()
+	}
+}
+
+func (s *links) pop() *link {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := len(s.stack)
+	if n == 0 {
+		return nil
+	}
+	l := s.stack[n-1]
+	s.stack[n-1] = nil
+	s.stack = s.stack[:n-1]
+	return l
+}
+
+func (s *links) push(l *link) {
+	s.mu.Lock()
+	s.stack = append(s.stack, l)
+	s.mu.Unlock()
+}
+
+// drop closes all.
+func (s *links) drop() {
+	s.mu.Lock()
+	all := s.stack
+	s.stack = nil
+	s.mu.Unlock()
+	for _, l := range all {
+		l.sock.Close()
+	}
+}
+
+// prune closes what the application has closed or is about to.
+func (s *links) prune(now time.Time) {
+	s.mu.Lock()
+	var dead []*link
+	keep := s.stack[:0]
+	for _, l := range s.stack {
+		idle := now.Sub(l.since)
+		if idle >= l.keep || idle > freshLink && !l.sock.Alive() {
+			dead = append(dead, l)
+		} else {
+			keep = append(keep, l)
+		}
+	}
+	clear(s.stack[len(keep):])
+	s.stack = keep
+	s.mu.Unlock()
+	for _, l := range dead {
+		l.sock.Close()
+	}
+}
