@@ -1,0 +1,277 @@
+// Package listen opens the sockets that clients come in by: it turns
+// listening URLs into bindings and a set of bindings into listeners, all of
+// them or none.
+//
+// It is the first stage of the road; accepting is the business of serve. plan,
+// daemon and cli import it.
+package listen
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"sync"
+)
+
+// Group is a set of open sockets.
+type Group struct {
+	// Bindings are those that Open was given, without repetitions and with
+	// the ports that the system chose.
+	Bindings []Binding
+
+	// Sockets are what to accept from. Bindings for several host names share
+	// one, and localhost has up to two.
+	Sockets []*Socket
+}
+
+// Socket is one listener. Closing it twice is harmless.
+type Socket struct {
+	net.Listener
+	URL string // of the first binding that is served by it
+
+	remove func() // takes the file of a unix socket away; nil for TCP
+	once   sync.Once
+	err    error
+}
+
+// Close stops listening and removes the file of a unix socket.
+func (s *Socket) Close() error {
+	s.once.Do(func() {
+		if s.remove != nil {
+			s.remove()
+		}
+		s.err = s.Listener.Close()
+	})
+	return s.err
+}
+
+// URLs returns what to print: one URL for each binding.
+func (g *Group) URLs() []string {
+	urls := make([]string, len(g.Bindings))
+	for i := range g.Bindings {
+		urls[i] = g.Bindings[i].URL
+	}
+	return urls
+}
+
+// Close closes all sockets.
+func (g *Group) Close() error {
+	var errs []error
+	for _, s := range g.Sockets {
+		errs = append(errs, s.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Open listens on all bindings. If one of them fails, none is left open, and
+// the error joins an *Error for each that failed.
+//
+// Bindings of one port share sockets, as those of HTTP.sys do: where one of
+// them listens on all addresses, so do the others, and it is for the router
+// to tell them apart by address and host name. Bindings with port 0 share
+// nothing.
+func Open(bindings []Binding) (*Group, error) {
+	o := opener{listen: listenTCP, owner: portOwner}
+	return o.open(bindings)
+}
+
+// listenTCP listens as net.Listen does: address reuse after a restart, a
+// queue as long as the system allows, keep-alive on connections. Multipath TCP
+// is left out, since the engine works on the descriptors, and what splicing
+// does with such connections is not known.
+func listenTCP(network, address string) (net.Listener, error) {
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false)
+	return lc.Listen(context.Background(), network, address)
+}
+
+// opener opens a group. Its functions reach the system.
+type opener struct {
+	listen func(network, address string) (net.Listener, error)
+
+	// owner names the process that listens on a TCP port, "" if unknown.
+	owner func(port uint16) string
+
+	group Group
+}
+
+func (o *opener) open(bindings []Binding) (*Group, error) {
+	var errs []error
+	for _, b := range bindings {
+		if b.Port != 0 || b.Path != "" {
+			if slices.Contains(o.group.Bindings, b) {
+				continue
+			}
+		}
+		if err := o.bind(&b, bindings); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		b.URL = b.url()
+		o.group.Bindings = append(o.group.Bindings, b)
+	}
+	if len(errs) > 0 {
+		o.group.Close()
+		return nil, errors.Join(errs...)
+	}
+	return &o.group, nil
+}
+
+// bind opens what b needs and is not open yet, and sets its port.
+func (o *opener) bind(b *Binding, all []Binding) error {
+	switch {
+	case b.Path != "":
+		s, err := listenUnix(b.Path)
+		if err != nil {
+			return err
+		}
+		o.add(s, b.URL)
+		return nil
+	case b.Loopback && b.Port == 0:
+		return o.bindFreeLoopback(b)
+	case b.Loopback:
+		return o.bindLoopback(b, all)
+	case b.Addr.IsValid():
+		return o.bindAddr(b, b.Addr, all)
+	}
+	return o.bindAddr(b, netip.Addr{}, all)
+}
+
+// bindAddr listens on one address, or for the zero Addr on all, unless a
+// socket of the group covers it.
+func (o *opener) bindAddr(b *Binding, addr netip.Addr, all []Binding) error {
+	addr = widest(addr, b.Port, all)
+	if b.Port != 0 && o.has(addr, b.Port) {
+		return nil
+	}
+	l, err := o.listen(network(addr), address(addr, b.Port))
+	if err != nil {
+		return o.explain(b, addr, err)
+	}
+	b.Port = port(l)
+	o.add(&Socket{Listener: l}, b.url())
+	return nil
+}
+
+// bindLoopback listens on both loopback addresses, as far as the system has
+// them. A name server may give a client either.
+func (o *opener) bindLoopback(b *Binding, all []Binding) error {
+	err4 := o.bindAddr(b, loopback4, all)
+	err6 := o.bindAddr(b, loopback6, all)
+	switch {
+	case err4 != nil && !isAbsent(err4):
+		return err4
+	case err6 != nil && !isAbsent(err6):
+		return err6
+	case err4 != nil && err6 != nil:
+		return err4
+	}
+	return nil
+}
+
+// bindFreeLoopback finds a port that is free on both loopback addresses.
+func (o *opener) bindFreeLoopback(b *Binding) error {
+	const attempts = 16 // a port is taken on one address alone once in a while
+	var err error
+	for range attempts {
+		var l4, l6 net.Listener
+		l4, err = o.listen(network(loopback4), address(loopback4, 0))
+		if err != nil && !isAbsent(err) {
+			break
+		}
+		free := uint16(0)
+		if l4 != nil {
+			free = port(l4)
+		}
+		l6, err = o.listen(network(loopback6), address(loopback6, free))
+		if err != nil && (l4 == nil || !isAbsent(err)) {
+			if l4 != nil {
+				l4.Close()
+			}
+			if isTaken(err) {
+				continue
+			}
+			break
+		}
+		for _, l := range []net.Listener{l4, l6} {
+			if l != nil {
+				b.Port = port(l)
+				o.add(&Socket{Listener: l}, b.url())
+			}
+		}
+		return nil
+	}
+	return o.explain(b, loopback4, err)
+}
+
+func (o *opener) add(s *Socket, url string) {
+	s.URL = url
+	o.group.Sockets = append(o.group.Sockets, s)
+}
+
+// has reports whether a socket of the group listens on just this address and
+// port.
+func (o *opener) has(addr netip.Addr, port uint16) bool {
+	for _, s := range o.group.Sockets {
+		a, ok := s.Addr().(*net.TCPAddr)
+		if !ok || a.Port != int(port) {
+			continue
+		}
+		at := a.AddrPort().Addr()
+		if at == addr || !addr.IsValid() && at.IsUnspecified() {
+			return true
+		}
+	}
+	return false
+}
+
+// Never written.
+var (
+	loopback4 = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	loopback6 = netip.IPv6Loopback()
+)
+
+// widest returns the address of the socket that serves addr and port: that of
+// the binding among all which covers it, else addr itself.
+func widest(addr netip.Addr, port uint16, all []Binding) netip.Addr {
+	if port == 0 {
+		return addr
+	}
+	for _, b := range all {
+		if b.Port != port || b.Path != "" || b.Loopback {
+			continue
+		}
+		if !b.Addr.IsValid() {
+			return netip.Addr{}
+		}
+		if b.Addr == netip.IPv4Unspecified() && addr.Is4() {
+			addr = b.Addr
+		}
+	}
+	return addr
+}
+
+// network tells the families apart, so that 0.0.0.0 is not taken for all
+// addresses of both.
+func network(addr netip.Addr) string {
+	switch {
+	case addr.Is4():
+		return "tcp4"
+	case addr.Is6():
+		return "tcp6"
+	}
+	return "tcp"
+}
+
+func address(addr netip.Addr, port uint16) string {
+	host := ""
+	if addr.IsValid() {
+		host = addr.String()
+	}
+	return net.JoinHostPort(host, strconv.Itoa(int(port)))
+}
+
+func port(l net.Listener) uint16 { return uint16(l.Addr().(*net.TCPAddr).Port) }

@@ -1,0 +1,13 @@
+//go:build !linux && !windows
+
+package listen
+
+import "fmt"
+
+const longestSocketPath = 103 // sun_path of sockaddr_un, with its final zero
+
+const privilegeHint = "run as root, or listen on a port from 1024"
+
+func ownerCommand(port uint16) string { return fmt.Sprintf("lsof -nP -iTCP:%d -sTCP:LISTEN", port) }
+
+func portOwner(uint16) string { return "" }

@@ -1,0 +1,27 @@
+package listen
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+
+	"golang.org/x/sys/windows"
+)
+
+const longestSocketPath = 107
+
+func isTaken(err error) bool   { return errors.Is(err, windows.WSAEADDRINUSE) }
+func isDenied(err error) bool  { return errors.Is(err, windows.WSAEACCES) }
+func isRefused(err error) bool { return errors.Is(err, windows.WSAECONNREFUSED) }
+
+func isAbsent(err error) bool {
+	return errors.Is(err, windows.WSAEADDRNOTAVAIL) || errors.Is(err, windows.WSAEAFNOSUPPORT)
+}
+
+const privilegeHint = "it may be reserved (`netsh interface ipv4 show excludedportrange protocol=tcp`); listen on another port"
+
+func restrictSocket(_, _ string, _ syscall.RawConn) error { return nil }
+
+func portOwner(uint16) string { return "" }
+
+func ownerCommand(port uint16) string { return fmt.Sprintf("netstat -ano -p tcp | findstr :%d", port) }
