@@ -62,7 +62,7 @@ func parse(text string) (Binding, error) {
 	case strings.EqualFold(scheme, "https"):
 		return Binding{}, fmt.Errorf("https is not served yet: use http://, behind something that ends TLS if it must be encrypted")
 	case !strings.EqualFold(scheme, "http"):
-		return Binding{}, fmt.Errorf("the scheme is %q: use http:// or unix:", scheme)
+		return Binding{}, fmt.Errorf("the scheme is %q: write http://HOST:PORT or unix:PATH", scheme)
 	}
 	authority = strings.TrimSuffix(authority, "/")
 	if i := strings.IndexAny(authority, "/?#@"); i >= 0 {
