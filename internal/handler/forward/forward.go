@@ -63,6 +63,10 @@ type Settings struct {
 	// the client (spec 1.4, forwardResponseConnectionHeader).
 	PassConnection bool
 
+	// Linger is called when an exchange has become a long-lived one, and its
+	// result when that is over. It may be nil.
+	Linger func() (end func())
+
 	// NoWebSockets treats a request for the websocket protocol as a plain
 	// one (spec 3.6).
 	NoWebSockets bool

@@ -24,6 +24,9 @@ func (t *flight) switchProtocols() error {
 	if err != nil {
 		return t.fail(SendResponse, Client, err)
 	}
+	if t.c.set.Linger != nil {
+		defer t.c.set.Linger()()
+	}
 	sock := t.link.sock
 	sock.LimitRead(0)
 	if _, err := stream.Write(t.buf[t.r:t.w]); err != nil {
