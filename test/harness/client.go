@@ -110,23 +110,24 @@ func (h *Host) Seen(method, target string, fields ...string) *Seen {
 	h.t.Helper()
 	r := h.Do(method, target, fields, nil)
 	s := &Seen{}
-	h.decode(r, s)
+	Decode(h.t, r, s)
 	return s
 }
 
 // JSON asks a target and decodes its answer into v.
 func (h *Host) JSON(target string, v any) {
 	h.t.Helper()
-	h.decode(h.Get(target), v)
+	Decode(h.t, h.Get(target), v)
 }
 
-func (h *Host) decode(r *Response, v any) {
-	h.t.Helper()
+// Decode takes the JSON of a response that must be a 200.
+func Decode(t testing.TB, r *Response, v any) {
+	t.Helper()
 	if r.StatusCode != 200 {
-		h.t.Fatalf("%s %s answered %s", r.Request.Method, r.Request.URL, Describe(r.StatusCode, r.Bytes))
+		t.Fatalf("answered %s", Describe(r.StatusCode, r.Bytes))
 	}
 	if err := json.Unmarshal(r.Bytes, v); err != nil {
-		h.t.Fatalf("%s %s: %v in %s", r.Request.Method, r.Request.URL, err, r.Bytes)
+		t.Fatalf("%v in %s", err, r.Bytes)
 	}
 }
 
@@ -245,4 +246,16 @@ func SameBytes(t testing.TB, got, want []byte) {
 		}
 	}
 	t.Fatalf("body has %d bytes, want %d", len(got), len(want))
+}
+
+// AwaitRefusal waits until the host accepts no connection any more.
+func (h *Host) AwaitRefusal() {
+	h.t.Helper()
+	Eventually(h.t, func() bool {
+		c, err := net.DialTimeout("tcp", h.Addr(), time.Second)
+		if err == nil {
+			c.Close()
+		}
+		return err != nil
+	}, "%s refuses connections", h.Addr())
 }

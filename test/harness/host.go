@@ -33,6 +33,7 @@ type Run struct {
 	Env    []string // added to the environment of this process, NAME=value
 	Listen []string // URLs; nil is http://127.0.0.1:0
 	Cwd    string   // working directory of the host; "" is Dir
+	UID    uint32   // user and group of the host, 0 is the user of the test
 }
 
 // Host is a running perch.
@@ -41,14 +42,21 @@ type Host struct {
 	URLs []string // all of them, in the order of the lines on stdout
 	Pid  int
 
-	t      testing.TB
+	t testing.TB
+	*shared
+}
+
+// shared is the process behind a Host and its copies for subtests.
+type shared struct {
 	cmd    *exec.Cmd
 	mark   string
 	client *http.Client
 	stdout lines
 	stderr lines
 	done   chan struct{} // closed when the process has been waited for
-	seen   map[process]bool
+
+	mu   sync.Mutex
+	seen map[process]bool // all that was ever found in the tree
 }
 
 // Start runs a host and returns when it has printed its URLs. The test fails
@@ -70,7 +78,7 @@ func Start(t testing.TB, r Run) *Host {
 // launch starts the process and sees to its end.
 func launch(t testing.TB, r Run) *Host {
 	t.Helper()
-	h := &Host{t: t, mark: rand.Text(), done: make(chan struct{}), seen: map[process]bool{}}
+	h := &Host{t: t, shared: &shared{mark: rand.Text(), done: make(chan struct{}), seen: map[process]bool{}}}
 	args := []string{"run", r.Dir}
 	listen := r.Listen
 	if listen == nil {
@@ -87,6 +95,9 @@ func launch(t testing.TB, r Run) *Host {
 	h.cmd.Env = append(environ(), append(r.Env, markName+"="+h.mark)...)
 	h.cmd.Stdout, h.cmd.Stderr = &h.stdout, &h.stderr
 	h.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if r.UID != 0 {
+		h.cmd.SysProcAttr.Credential = &syscall.Credential{Uid: r.UID, Gid: r.UID}
+	}
 	h.client = h.newClient()
 	if err := h.cmd.Start(); err != nil {
 		t.Fatalf("start perch: %v", err)
@@ -278,4 +289,10 @@ func Describe(status int, body []byte) string {
 		return fmt.Sprintf("%d, %d bytes: %s...", status, len(body), body[:most])
 	}
 	return fmt.Sprintf("%d: %s", status, body)
+}
+
+// With returns the same host for a subtest: failures belong to t, the end of
+// the host still to the test that started it.
+func (h *Host) With(t testing.TB) *Host {
+	return &Host{URL: h.URL, URLs: h.URLs, Pid: h.Pid, t: t, shared: h.shared}
 }

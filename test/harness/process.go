@@ -61,6 +61,8 @@ func (h *Host) Tree() []int {
 			parents[pid], starts[pid] = parent, start
 		}
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	var tree []int
 	for pid := range parents {
 		for up, hops := parents[pid], 0; up > 1 && hops < 64; up, hops = parents[up], hops+1 {
@@ -78,6 +80,8 @@ func (h *Host) Tree() []int {
 // Left returns the processes that outlived the host: those that were seen in
 // its tree and those that carry its mark in their environment.
 func (h *Host) Left() []int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	var left []int
 	for p := range h.seen {
 		if _, start, ok := stat(p.pid); ok && start == p.start {
@@ -116,3 +120,30 @@ func Descriptors(pid int) int {
 	all, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
 	return len(all)
 }
+
+// Connections counts the TCP connections of a process that are open on this
+// side, from the kernel's table.
+func Connections(pid int) int {
+	inodes := map[string]bool{}
+	links, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	for _, l := range links {
+		if to, err := os.Readlink(l); err == nil && strings.HasPrefix(to, "socket:[") {
+			inodes[strings.Trim(to, "socket:[]")] = true
+		}
+	}
+	n := 0
+	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		data, _ := os.ReadFile(table)
+		for line := range strings.Lines(string(data)) {
+			const state, inode, established = 3, 9, "01"
+			f := strings.Fields(line)
+			if len(f) > inode && f[state] == established && inodes[f[inode]] {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// Established counts the open TCP connections of the host itself.
+func (h *Host) Established() int { return Connections(h.Pid) }

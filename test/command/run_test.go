@@ -1,0 +1,173 @@
+package command
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/perchserver/perch/test/harness"
+)
+
+func TestRunPrintsItsURLs(t *testing.T) {
+	t.Parallel()
+	socket := filepath.Join(t.TempDir(), "web.sock")
+	h := harness.Start(t, harness.Run{
+		Dir:    harness.Go().Folder(t),
+		Listen: []string{"http://127.0.0.1:0", "http://[::1]:0", "unix:" + socket, "http://shop.example:0"},
+	})
+	for i, want := range []string{`^http://127\.0\.0\.1:\d+/?$`, `^http://\[::1\]:\d+/?$`, `^unix:` + regexp.QuoteMeta(socket) + `$`, `^http://shop\.example:\d+/?$`} {
+		if !regexp.MustCompile(want).MatchString(h.URLs[i]) || strings.Contains(h.URLs[i], ":0") {
+			t.Errorf("line %d on stdout is %q, want %s", i, h.URLs[i], want)
+		}
+	}
+	for _, u := range h.URLs[:2] {
+		res, err := http.Get(u)
+		if err != nil {
+			t.Errorf("%s: %v", u, err)
+			continue
+		}
+		res.Body.Close()
+		if res.StatusCode != 200 {
+			t.Errorf("%s answered %d", u, res.StatusCode)
+		}
+	}
+	if res := overSocket(t, socket); res.StatusCode != 200 {
+		t.Errorf("over the unix socket answered %d", res.StatusCode)
+	}
+	// A host name claims requests for it, and no others.
+	u, err := url.Parse(h.URLs[3])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for host, want := range map[string]int{"shop.example": 200, "other.example": 404} {
+		c := harness.Dial(t, net.JoinHostPort("127.0.0.1", u.Port()))
+		c.Send("GET / HTTP/1.1\r\nHost: " + host + "\r\n\r\n")
+		if r := c.Response("GET"); r.StatusCode != want && !(want == 404 && r.StatusCode == 400) {
+			t.Errorf("Host %s answered %d, want %d", host, r.StatusCode, want)
+		}
+	}
+	if code := h.Stop(); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+	if _, err := os.Stat(socket); err == nil {
+		t.Error("the unix socket is still there")
+	}
+}
+
+func overSocket(t *testing.T, path string) *http.Response {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", path)
+		},
+	}}
+	res, err := client.Get("http://localhost/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	return res
+}
+
+func TestLocalhostIsBothAddresses(t *testing.T) {
+	t.Parallel()
+	h := harness.Start(t, harness.Run{Dir: harness.Go().Folder(t), Listen: []string{"http://localhost:0"}})
+	u, err := url.Parse(h.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ip := range []string{"127.0.0.1", "::1"} {
+		c := harness.Dial(t, net.JoinHostPort(ip, u.Port()))
+		c.Send("GET / HTTP/1.1\r\nHost: anything.example\r\n\r\n")
+		if r := c.Response("GET"); r.StatusCode != 200 {
+			t.Errorf("over %s answered %d", ip, r.StatusCode)
+		}
+	}
+}
+
+func TestRunFails(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { taken.Close() })
+	app := harness.Go().Folder(t)
+	file := filepath.Join(app, "web.config")
+	empty := t.TempDir()
+	broken := t.TempDir()
+	harness.WriteFile(t, filepath.Join(broken, "web.config"), "<configuration>\n  <system.webServer>\n</configuration>\n")
+
+	for _, c := range []struct {
+		name string
+		args []string
+		code int
+		want []string // texts on stderr
+	}{
+		{"PortInUse", []string{"run", app, "--listen", "http://" + taken.Addr().String()}, 1, []string{taken.Addr().String(), "in use"}},
+		{"OneOfTwoPortsInUse", []string{"run", app, "--listen", "http://127.0.0.1:0", "--listen", "http://" + taken.Addr().String()}, 1, []string{"in use"}},
+		{"NoSuchFolder", []string{"run", filepath.Join(app, "nowhere")}, 1, []string{"nowhere"}},
+		{"FolderIsAFile", []string{"run", file}, 1, []string{"web.config", "folder"}},
+		{"NothingToServe", []string{"run", empty}, 1, []string{"web.config", "package.json", "Procfile", ".runtimeconfig.json"}},
+		{"BadURL", []string{"run", app, "--listen", "gopher://x"}, 2, []string{"gopher"}},
+		{"BadPort", []string{"run", app, "--listen", "http://127.0.0.1:99999"}, 2, []string{"99999"}},
+		{"HTTPS", []string{"run", app, "--listen", "https://127.0.0.1:0"}, 2, []string{"https"}},
+		{"UnknownFlag", []string{"run", "--frobnicate"}, 2, []string{"frobnicate"}},
+		{"UnknownCommand", []string{"frobnicate"}, 2, []string{"frobnicate"}},
+		{"TwoFolders", []string{"run", app, empty}, 2, nil},
+		{"CheckBroken", []string{"check", broken}, 1, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			stdout, stderr, code := harness.Command(t, empty, c.args...)
+			if code != c.code {
+				t.Errorf("exit code %d, want %d", code, c.code)
+			}
+			if c.name != "CheckBroken" && stdout != "" {
+				t.Errorf("stdout %q, want nothing", stdout)
+			}
+			for _, want := range c.want {
+				if !strings.Contains(stderr, want) {
+					t.Errorf("stderr has no %q", want)
+				}
+			}
+			if strings.Contains(stderr, "panic") || strings.Contains(stderr, "goroutine ") {
+				t.Error("a stack trace is no answer")
+			}
+			if t.Failed() {
+				t.Logf("stderr:\n%s", stderr)
+			}
+		})
+	}
+}
+
+func TestFlagsAsVariables(t *testing.T) {
+	t.Parallel()
+	dir := harness.Go().Folder(t)
+	h := harness.Start(t, harness.Run{Dir: dir, Listen: []string{}, Env: []string{"PERCH_LISTEN=http://127.0.0.1:0"}})
+	if !strings.HasPrefix(h.URL, "http://127.0.0.1:") {
+		t.Errorf("listens on %s", h.URL)
+	}
+	for name := range h.Env() {
+		if strings.HasPrefix(name, "PERCH_") {
+			t.Errorf("%s leaked to the application", name)
+		}
+	}
+}
+
+func TestVersionAndHelp(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"version"}, {"help"}, {"--help"}, {"run", "--help"}, {"check", "--help"}, {"init", "--help"}} {
+		stdout, stderr, code := harness.Command(t, t.TempDir(), args...)
+		if code != 0 || stdout == "" || stderr != "" {
+			t.Errorf("perch %s: code %d, stdout %q, stderr %q", strings.Join(args, " "), code, stdout, stderr)
+		}
+	}
+}

@@ -1,0 +1,236 @@
+package life
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/perchserver/perch/test/harness"
+)
+
+func TestFirstRequestStartsTheApplication(t *testing.T) {
+	overApps(t, func(t *testing.T, app harness.App) {
+		h := app.Start(t)
+		if n := len(h.Tree()); n > 1 { // the guardian may be there
+			t.Errorf("%d processes before the first request", n)
+		}
+		pid := h.Worker()
+		if again := h.Worker(); again != pid {
+			t.Errorf("the second request was answered by %d, the first by %d", again, pid)
+		}
+		if code := h.Stop(); code != 0 {
+			t.Errorf("exit code %d after TERM, want 0", code)
+		}
+	})
+}
+
+func TestHundredFirstRequestsOneStart(t *testing.T) {
+	overApps(t, func(t *testing.T, app harness.App) {
+		h := app.Start(t, func(r *harness.Run) { r.Env = append(r.Env, "APP_START_DELAY_MS=300") })
+		const n = 100
+		answers := make(chan string, n)
+		for range n {
+			go func() {
+				r, err := h.Try("GET", "/process", nil, nil)
+				if err != nil {
+					answers <- err.Error()
+					return
+				}
+				answers <- fmt.Sprintf("%d %s", r.StatusCode, r.Bytes)
+			}()
+		}
+		first := <-answers
+		if !strings.HasPrefix(first, "200 ") {
+			t.Fatalf("answered %s", first)
+		}
+		for range n - 1 {
+			if a := <-answers; a != first {
+				t.Errorf("answered %s, another %s", a, first)
+			}
+		}
+		if starts := strings.Count(h.Stderr(), "fixture: main entered"); starts > 1 {
+			t.Errorf("%d starts for one hundred requests", starts)
+		}
+	})
+}
+
+func TestCrash(t *testing.T) {
+	overApps(t, func(t *testing.T, app harness.App) {
+		h := app.Start(t)
+		pid := h.Worker()
+		if r := h.Do("POST", "/crash", nil, strings.NewReader("once")); r.StatusCode != 502 {
+			t.Errorf("the request that crashed the application was answered %d, want 502", r.StatusCode)
+		}
+		if after := h.Worker(); after == pid {
+			t.Errorf("the same process %d after a crash", pid)
+		}
+	})
+}
+
+// Under load, a process that is killed loses what it had in hand and nothing
+// else.
+func TestKilledApplicationUnderLoad(t *testing.T) {
+	overApps(t, func(t *testing.T, app harness.App) {
+		h := app.Start(t)
+		const clients = 8
+		pid := h.Worker()
+
+		var mu sync.Mutex
+		failed, answered := 0, 0
+		stop := make(chan struct{})
+		var all sync.WaitGroup
+		for range clients {
+			all.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+					// A POST is never sent twice: a lost one shows.
+					r, err := h.Try("POST", "/slow?ms=2", nil, strings.NewReader("x"))
+					mu.Lock()
+					if err != nil || r.StatusCode != 200 {
+						failed++
+					} else {
+						answered++
+					}
+					mu.Unlock()
+				}
+			})
+		}
+		count := func() int { mu.Lock(); defer mu.Unlock(); return answered }
+		harness.Eventually(t, func() bool { return count() > 50 }, "requests are answered")
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		before := count()
+		harness.Eventually(t, func() bool { return count() > before+100 }, "requests are answered after the kill")
+		close(stop)
+		all.Wait()
+		if failed > clients {
+			t.Errorf("%d requests failed, at most %d were in flight", failed, clients)
+		}
+		if after := h.Worker(); after == pid {
+			t.Error("the killed process answered")
+		}
+	})
+}
+
+// A GET that the application died of before its first byte is sent once more.
+func TestIdempotentRequestSurvivesADeath(t *testing.T) {
+	t.Parallel()
+	h := harness.Go().Start(t)
+	pid := h.Worker()
+	done := make(chan *harness.Response, 1)
+	go func() {
+		r, err := h.Try("GET", "/slow?ms=1000", nil, nil)
+		if err != nil {
+			t.Error(err)
+		}
+		done <- r
+	}()
+	harness.Eventually(t, func() bool { return harness.Connections(pid) > 0 }, "the request is in the application")
+	syscall.Kill(pid, syscall.SIGKILL)
+	if r := <-done; r == nil || r.StatusCode != 200 {
+		t.Errorf("answered %+v, want 200 from the next process", r)
+	}
+}
+
+func TestProcessTree(t *testing.T) {
+	overApps(t, func(t *testing.T, app harness.App) {
+		for name, end := range map[string]func(*harness.Host){
+			"Stop":  func(h *harness.Host) { h.Stop() },
+			"Kill9": (*harness.Host).Kill9,
+		} {
+			t.Run(name, func(t *testing.T) {
+				h := app.Start(t)
+				pid := h.Worker()
+				grandchild := spawn(t, h)
+				end(h)
+				harness.Eventually(t, func() bool { return !harness.Alive(pid) && !harness.Alive(grandchild) },
+					"the application and its grandchild end with the host")
+			})
+		}
+		t.Run("Crash", func(t *testing.T) {
+			h := app.Start(t)
+			grandchild := spawn(t, h)
+			syscall.Kill(h.Worker(), syscall.SIGKILL)
+			harness.Eventually(t, func() bool { return !harness.Alive(grandchild) }, "the grandchild of a crashed application ends")
+		})
+	})
+}
+
+// spawn lets the application leave a process that has a session of its own and
+// no parent.
+func spawn(t *testing.T, h *harness.Host) int {
+	t.Helper()
+	r := h.Get("/spawn")
+	pid, err := strconv.Atoi(strings.TrimSpace(r.Text()))
+	if err != nil || !harness.Alive(pid) {
+		t.Fatalf("spawn answered %s", harness.Describe(r.StatusCode, r.Bytes))
+	}
+	return pid
+}
+
+func TestStopDrains(t *testing.T) {
+	overApps(t, func(t *testing.T, app harness.App) {
+		h := app.Start(t)
+		pid := h.Worker()
+		done := make(chan string, 1)
+		go func() {
+			r, err := h.Try("POST", "/slow?ms=700", nil, strings.NewReader("x"))
+			if err != nil {
+				done <- err.Error()
+				return
+			}
+			done <- fmt.Sprint(r.StatusCode)
+		}()
+		harness.Eventually(t, func() bool { return harness.Connections(pid) > 0 && h.Established() > 1 }, "the request is on its way")
+		if code := h.Stop(); code != 0 {
+			t.Errorf("exit code %d, want 0", code)
+		}
+		if got := <-done; got != "200" {
+			t.Errorf("the request in flight got %s, want 200", got)
+		}
+	})
+}
+
+func TestSecondSignalStopsAtOnce(t *testing.T) {
+	t.Parallel()
+	h := harness.Go().Start(t)
+	h.Worker()
+	go h.Try("GET", "/hang?id=0", nil, nil)
+	harness.Eventually(t, func() bool {
+		var s struct{ Hanging bool }
+		h.JSON("/abort-seen?id=0", &s)
+		return s.Hanging
+	}, "a request hangs")
+	h.Tree()
+	h.Signal(syscall.SIGINT)
+	h.AwaitRefusal()
+	if h.Exited() {
+		t.Fatal("the host ended at the first signal with a request in flight")
+	}
+	h.Signal(syscall.SIGINT)
+	if code := h.Wait(); code != 1 {
+		t.Errorf("exit code %d after the second signal, want 1", code)
+	}
+}
+
+func TestTerminalInterruptReachesOnlyTheHost(t *testing.T) {
+	t.Parallel()
+	h := harness.Go().Start(t)
+	h.Worker()
+	// A terminal sends the signal to the whole foreground group.
+	if err := syscall.Kill(-h.Pid, syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if code := h.Wait(); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+	h.AwaitEvent(1006)
+}

@@ -1,0 +1,122 @@
+package requests
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/perchserver/perch/test/harness"
+)
+
+// identityCases are about who asked for what: scheme, host, addresses, path.
+var identityCases = []exchangeCase{
+	{name: "SchemeHostPathBase", run: func(t *testing.T, h *harness.Host, _ harness.App) {
+		s := h.Seen("GET", "/some/where?a=1&b=%20", "Host: shop.example:8443")
+		if s.Scheme != "http" || s.Host != "shop.example:8443" || s.PathBase != "" || s.Path != "/some/where" ||
+			s.Query != "?a=1&b=%20" || s.Method != "GET" || s.Protocol != "HTTP/1.1" {
+			t.Errorf("the application saw %+v", s)
+		}
+	}},
+	{name: "RemoteAddressAndPort", run: func(t *testing.T, h *harness.Host, _ harness.App) {
+		c := h.Dial()
+		c.Send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+		want := fmt.Sprintf(`"remote":"%s"`, c.LocalAddr())
+		if r := c.Response("GET"); !strings.Contains(r.Text(), want) {
+			t.Errorf("the application saw %s, want %s", r.Text(), want)
+		}
+	}},
+	{name: "ForwardedForIsAppended", run: func(t *testing.T, h *harness.Host, app harness.App) {
+		s := h.Seen("GET", "/", "X-Forwarded-For: 203.0.113.7", "X-Forwarded-Proto: https")
+		ip, _, err := net.SplitHostPort(s.Remote)
+		if err != nil || ip != "127.0.0.1" || s.Scheme != "http" {
+			t.Errorf("remote %q, scheme %q: the entry of the nearest proxy was not the last", s.Remote, s.Scheme)
+		}
+		// ASP.NET Core takes off the entry that it used and keeps the rest.
+		want := "203.0.113.7"
+		if app.Name != "aspnetcore31" {
+			want += ", " + s.Remote
+		}
+		if got := strings.Join(s.Field("X-Forwarded-For"), ", "); got != want {
+			t.Errorf("X-Forwarded-For is %q, want %q", got, want)
+		}
+	}},
+	{name: "RawTargetIsPassedOn", run: func(t *testing.T, h *harness.Host, _ harness.App) {
+		for _, target := range []string{"/a%20b", "/caf%C3%A9?x=%2F&y=a+b", "/a%2Cb;c=1", "/%7Euser/x", "/?", "/a?b?c"} {
+			if got := seen(t, h, target); got.RawTarget != target {
+				t.Errorf("target %s arrived as %s", target, got.RawTarget)
+			}
+		}
+	}},
+	{name: "DotSegmentsAreRemoved", run: func(t *testing.T, h *harness.Host, _ harness.App) {
+		for target, want := range map[string]string{
+			"/a/./b": "/a/b", "/a/../b": "/b", "/a/%2e%2E/b": "/b", "/../../b": "/b", "/a/b/..": "/a/", `/a\b`: "/a/b", "//a///b": "/a/b",
+		} {
+			if got := seen(t, h, target+"?q=%2e"); got.RawTarget != want+"?q=%2e" {
+				t.Errorf("target %s arrived as %s, want %s", target, got.RawTarget, want)
+			}
+		}
+	}},
+	{name: "Methods", run: func(t *testing.T, h *harness.Host, _ harness.App) {
+		for _, m := range []string{"GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND"} {
+			if s := h.Seen(m, "/"); s.Method != m {
+				t.Errorf("method %s arrived as %s", m, s.Method)
+			}
+		}
+	}},
+	{name: "WorkingDirectory", run: func(t *testing.T, h *harness.Host, _ harness.App) {
+		var p struct {
+			Cwd string
+			Pid int
+		}
+		h.JSON("/process", &p)
+		if _, err := os.Stat(filepath.Join(p.Cwd, "web.config")); err != nil {
+			t.Errorf("the application runs in %s, which is not its folder", p.Cwd)
+		}
+		if len(h.Tree()) < 2 || !harness.Alive(p.Pid) {
+			t.Errorf("process tree %v of the host, application %d", h.Tree(), p.Pid)
+		}
+	}},
+	{name: "AroundTheHost", only: "aspNetCore", run: func(t *testing.T, h *harness.Host, _ harness.App) {
+		res, err := http.Get("http://127.0.0.1:" + h.Env()["ASPNETCORE_PORT"] + "/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		if res.StatusCode != 400 {
+			t.Errorf("a request around the host, without the token, got %d, want 400", res.StatusCode)
+		}
+	}},
+	{name: "Environment", run: func(t *testing.T, h *harness.Host, app harness.App) {
+		env := h.Env()
+		name := "ASPNETCORE_PORT"
+		if app.Module == "httpPlatform" {
+			name = "HTTP_PLATFORM_PORT"
+		}
+		if port, err := strconv.Atoi(env[name]); err != nil || port < 1025 || port > 48000 {
+			t.Errorf("%s is %q", name, env[name])
+		}
+		if env["PORT"] != env[name] {
+			t.Errorf("PORT is %q, want the same as %s", env["PORT"], name)
+		}
+		for name := range env {
+			if strings.HasPrefix(name, "PERCH_") || strings.HasPrefix(name, "LISTEN_") || name == "NOTIFY_SOCKET" {
+				t.Errorf("%s leaked into the environment of the application", name)
+			}
+		}
+	}},
+}
+
+// seen sends a target as it is.
+func seen(t *testing.T, h *harness.Host, target string) harness.Seen {
+	t.Helper()
+	c := h.Dial()
+	c.Send("GET " + target + " HTTP/1.1\r\nHost: a\r\n\r\n")
+	var s harness.Seen
+	harness.Decode(t, c.Response("GET"), &s)
+	return s
+}
