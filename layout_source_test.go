@@ -126,7 +126,9 @@ func (s *stateCheck) declare(g *ast.GenDecl) {
 	for _, spec := range g.Specs {
 		switch spec := spec.(type) {
 		case *ast.TypeSpec:
-			s.specs[s.info.Defs[spec.Name]] = spec
+			if obj := s.info.Defs[spec.Name]; obj != nil {
+				s.specs[obj] = spec
+			}
 		case *ast.ValueSpec:
 			if g.Tok != token.VAR {
 				continue
