@@ -1,0 +1,7 @@
+package recognize
+
+// What programs of this system are.
+const (
+	native       = mach
+	nativeSystem = "osx"
+)

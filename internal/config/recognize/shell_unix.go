@@ -1,0 +1,9 @@
+//go:build !windows
+
+package recognize
+
+// shell runs the command line that follows it.
+const (
+	shell       = "/bin/sh"
+	shellOption = "-c"
+)
