@@ -216,6 +216,8 @@ namespace Perch.Fixture
       c.Abort();
     }
 
+    public Task Throw(HttpContext c) => throw new InvalidOperationException("thrown as told");
+
     public Task Crash(HttpContext c)
     {
       Process.GetCurrentProcess().Kill();

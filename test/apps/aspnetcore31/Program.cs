@@ -51,6 +51,7 @@ namespace Perch.Fixture
         routes.Map("/hang", endpoints.Hang);
         routes.Map("/abort-seen", endpoints.AbortSeen);
         routes.Map("/abort", endpoints.Abort);
+        routes.Map("/throw", endpoints.Throw);
         routes.Map("/crash", endpoints.Crash);
         routes.Map("/exit", endpoints.Exit);
         routes.Map("/shutdown", endpoints.Shutdown);
