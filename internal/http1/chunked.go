@@ -87,17 +87,19 @@ func (c *Chunked) Skip(n uint64) {
 }
 
 func (c *Chunked) sizeLine(b []byte) (int, error) {
+	if len(b) == 0 {
+		return 0, nil
+	}
+	if _, ok := unhex(b[0]); !ok {
+		return 0, BadChunkSize // early: it cannot become a size line
+	}
 	e := bytes.IndexByte(b, '\n')
-	if e < 0 {
-		if len(b) > maxChunkLine {
-			return 0, ChunkLineTooLong
-		}
-		return 0, checkSizeStart(b)
-	}
-	if e > maxChunkLine {
+	switch {
+	case e < 0 && len(b) <= maxChunkLine:
+		return 0, nil
+	case e < 0 || e > maxChunkLine:
 		return 0, ChunkLineTooLong
-	}
-	if e < 1 || b[e-1] != '\r' {
+	case b[e-1] != '\r':
 		return 0, BadLineEnd
 	}
 	size, err := parseChunkSize(b[:e-1])
@@ -107,19 +109,9 @@ func (c *Chunked) sizeLine(b []byte) (int, error) {
 	c.left, c.state = size, chunkData
 	if size == 0 {
 		c.state = chunkTrailer
-		c.scan = Scanner{first: -1}
+		c.scan = Scanner{bare: true}
 	}
 	return e + 1, nil
-}
-
-// checkSizeStart refuses early what cannot become a size line.
-func checkSizeStart(b []byte) error {
-	if len(b) > 0 {
-		if _, ok := unhex(b[0]); !ok {
-			return BadChunkSize
-		}
-	}
-	return nil
 }
 
 // parseChunkSize reads a size line without its CRLF. Extensions are checked
@@ -168,11 +160,12 @@ func checkExtensions(b []byte) error {
 		if n == 0 {
 			return BadChunkExtension
 		}
-		b = skipBlank(b[n:])
-		if len(b) == 0 || b[0] != '=' {
-			continue
+		b = b[n:]
+		value := skipBlank(b)
+		if len(value) == 0 || value[0] != '=' {
+			continue // a blank may only come before what follows
 		}
-		b = skipBlank(b[1:])
+		b = skipBlank(value[1:])
 		if len(b) > 0 && b[0] == '"' {
 			n = quotedLength(b)
 		} else {
@@ -225,7 +218,6 @@ func quotedLength(b []byte) int {
 
 // trailer parses the trailer section once all of it is there.
 func (c *Chunked) trailer(b []byte, t *exchange.Header, l *Limits) (int, error) {
-	// The section is a head without a first line: a Scanner that has seen one.
 	end, err := c.scan.Scan(b, l)
 	if end == 0 || err != nil {
 		return 0, err

@@ -17,7 +17,12 @@ type Framing struct {
 	Named     bool // Connection names fields that are not passed on
 	Expect    bool // Expect: 100-continue
 	hosts     int
+	options   int // elements of Connection
 }
+
+// maxOptions is how many elements Connection may have. Each is looked for
+// among all fields, and nobody names more than a few.
+const maxOptions = 32
 
 // parseFields adds the field lines in b, up to the empty line that ends it,
 // to h and finds the framing in them. Values keep pointing into b.
@@ -124,7 +129,7 @@ func (f *Framing) note(id exchange.FieldID, v []byte) error {
 		}
 		f.Chunked = true
 	case exchange.Connection:
-		f.connection(v)
+		return f.connection(v)
 	case exchange.Expect:
 		f.Expect = exchange.EqualFold(v, "100-continue")
 	}
@@ -165,10 +170,14 @@ func parseLength(v []byte) (n int64, ok bool) {
 	return n, true
 }
 
-func (f *Framing) connection(v []byte) {
+// connection takes up the elements of a Connection field.
+func (f *Framing) connection(v []byte) error {
 	for v != nil {
 		var t []byte
 		t, v = nextToken(v)
+		if f.options++; f.options > maxOptions {
+			return TooManyOptions
+		}
 		switch {
 		case len(t) == 0:
 		case exchange.EqualFold(t, "close"):
@@ -181,6 +190,7 @@ func (f *Framing) connection(v []byte) {
 			f.Named = true
 		}
 	}
+	return nil
 }
 
 // nextToken takes the first element off a comma-separated list. The rest is
@@ -247,10 +257,7 @@ func NamedByConnection(h *exchange.Header, f *exchange.Field) bool {
 // section 7.6.1): those with that meaning by name, and those that Connection
 // names when f says so.
 func StripHopByHop(h *exchange.Header, f *Framing) {
-	kept := h.Fields[:0:0]
-	if !f.Named {
-		kept = h.Fields[:0]
-	}
+	kept := h.Fields[:0] // Connection stays among them until the end
 	for i := range h.Fields {
 		switch h.Fields[i].ID {
 		case exchange.KeepAlive, exchange.ProxyConnection, exchange.TE, exchange.Trailer,

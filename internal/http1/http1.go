@@ -36,6 +36,7 @@ const (
 	ControlInTarget
 	HostMismatch
 	MethodNotAllowed
+	AsteriskTarget
 	LineTooLong
 	BadFieldName
 	BadFieldValue
@@ -51,11 +52,14 @@ const (
 	UnknownCoding
 	BadCoding
 	CodingInHTTP10
+	NoLength
+	TooManyOptions
 	BadStatusLine
 	BadChunkSize
 	BadChunkEnd
 	BadChunkExtension
 	ChunkLineTooLong
+	CutShort
 	TLSOnClearPort
 	faultCount
 )
@@ -78,6 +82,7 @@ var faults = [faultCount]faultRow{
 	ControlInTarget:   {400, "the path holds a control character"},
 	HostMismatch:      {400, "the target's authority and the Host field differ"},
 	MethodNotAllowed:  {405, "this method is not served here"},
+	AsteriskTarget:    {405, "the target * is for OPTIONS alone"},
 	LineTooLong:       {414, "the request line is too long"},
 	BadFieldName:      {400, "a field name is not a token directly followed by a colon"},
 	BadFieldValue:     {400, "a field value holds a control character"},
@@ -93,11 +98,14 @@ var faults = [faultCount]faultRow{
 	UnknownCoding:     {501, "a transfer coding other than chunked is not implemented"},
 	BadCoding:         {400, "Transfer-Encoding is malformed or given twice"},
 	CodingInHTTP10:    {400, "HTTP/1.0 has no Transfer-Encoding"},
+	NoLength:          {400, "HTTP/1.0 does not send a body without a Content-Length"},
+	TooManyOptions:    {400, "the Connection field has too many elements"},
 	BadStatusLine:     {400, "the status line is malformed"},
 	BadChunkSize:      {400, "a chunk size is not a hexadecimal number"},
 	BadChunkEnd:       {400, "a chunk does not end where its size says"},
 	BadChunkExtension: {400, "a chunk extension is malformed"},
 	ChunkLineTooLong:  {400, "a chunk size line is too long"},
+	CutShort:          {400, "the connection ended in the middle of the message"},
 	TLSOnClearPort:    {400, "this port speaks HTTP without TLS, and a TLS handshake came"},
 }
 
@@ -114,7 +122,7 @@ const (
 	classValue              // may stand in a field value (section 5.5)
 	classTarget             // may stand in a request target
 	classPlain              // stands for itself in a path: nothing to decode or normalise
-	classHost               // may stand in a Host (RFC 3986 section 3.2.2)
+	classHost               // may stand in the name of a Host (spec app-side 1.11)
 )
 
 // classes is made once and never written after.
@@ -136,7 +144,7 @@ func makeClasses() (t [256]uint8) {
 				t[c] |= classPlain
 			}
 		}
-		if alnum || contains("!$&'()-._~*+,;=:[]%", b) {
+		if alnum || contains("!$&'()-._~", b) {
 			t[c] |= classHost
 		}
 	}

@@ -11,6 +11,7 @@ import (
 // to be decoded; the rest of scratch is returned. It fills in everything of r
 // but Scheme and Body.
 func ParseRequest(head []byte, r *exchange.Request, f *Framing, scratch []byte) ([]byte, error) {
+	*f = Framing{}
 	e := bytes.IndexByte(head, '\n')
 	if e < 1 || head[e-1] != '\r' {
 		return scratch, BadLineEnd
@@ -19,7 +20,6 @@ func ParseRequest(head []byte, r *exchange.Request, f *Framing, scratch []byte) 
 	if err != nil {
 		return scratch, err
 	}
-	*f = Framing{}
 	if err := parseFields(head[e+1:], &r.Header, f); err != nil {
 		return scratch, err
 	}
@@ -39,9 +39,6 @@ func parseRequestLine(line []byte, r *exchange.Request) (target []byte, err erro
 		i++
 	}
 	if i == 0 || i == len(line) || line[i] != ' ' {
-		if len(line) > 0 && line[0] == 0x16 {
-			return nil, TLSOnClearPort
-		}
 		return nil, BadMethod
 	}
 	r.Method = methodName(line[:i])
@@ -60,6 +57,18 @@ func parseRequestLine(line []byte, r *exchange.Request) (target []byte, err erro
 		}
 	}
 	return target, nil
+}
+
+// CheckStart looks at the first byte of a request, so that a client that
+// speaks something else, TLS most of all, is told at once.
+func CheckStart(c byte) error {
+	switch {
+	case classes[c]&classToken != 0 || c == '\r' || c == '\n':
+		return nil
+	case c == 0x16: // the record type of a TLS handshake
+		return TLSOnClearPort
+	}
+	return BadMethod
 }
 
 // methodName returns the method as a string, without allocating for those
@@ -116,6 +125,8 @@ func requestFraming(r *exchange.Request, f *Framing) error {
 		return CodingInHTTP10
 	case f.Chunked:
 		r.Length = -1
+	case f.Length < 0 && r.Proto < exchange.HTTP11 && (r.Method == "POST" || r.Method == "PUT"):
+		return NoLength // RFC 1945 section 7.2.2
 	default:
 		r.Length = max(f.Length, 0)
 	}
@@ -171,7 +182,7 @@ func validHost(h []byte) bool {
 	} else {
 		i := 0
 		for i < len(h) && h[i] != ':' {
-			if classes[h[i]]&classHost == 0 || h[i] == '[' || h[i] == ']' || h[i] == '%' {
+			if classes[h[i]]&classHost == 0 {
 				return false
 			}
 			i++

@@ -41,8 +41,11 @@ func ParseResponse(head []byte, r *ResponseHead) error {
 	if err := parseFields(head[e+1:], &r.Header, &r.Framing); err != nil {
 		return err
 	}
-	if r.Chunked && (r.Length >= 0 || r.Proto < exchange.HTTP11) {
+	switch {
+	case r.Chunked && r.Length >= 0:
 		return TwoFramings
+	case r.Chunked && r.Proto < exchange.HTTP11:
+		return CodingInHTTP10
 	}
 	r.takeKeepAlive()
 	return nil

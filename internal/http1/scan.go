@@ -5,10 +5,11 @@ import "bytes"
 // Scanner finds the end of a message head while it arrives, looking at each
 // byte once. The zero value is ready for a head at the start of a buffer.
 type Scanner struct {
-	pos    int // where the current line begins
-	seen   int // what of it was looked at
-	first  int // length of the first line with its CRLF, once known
-	fields int // field lines so far
+	pos    int  // where the current line begins
+	seen   int  // what of it was looked at
+	first  int  // length of the first line with its CRLF; 0: not known yet
+	bare   bool // there is no first line: a trailer section
+	fields int  // field lines so far
 }
 
 // Reset makes s ready for the next head.
@@ -25,13 +26,13 @@ func (s *Scanner) Scan(b []byte, l *Limits) (int, error) {
 			return 0, s.check(len(b), l)
 		}
 		end := s.seen + i + 1
-		if end < 2 || b[end-2] != '\r' {
-			return 0, BadLineEnd
-		}
 		if err := s.check(end, l); err != nil {
 			return 0, err
 		}
-		if s.first == 0 {
+		if end < 2 || b[end-2] != '\r' {
+			return 0, BadLineEnd
+		}
+		if s.Untouched() {
 			s.first = end
 		} else if end-s.pos == 2 {
 			return end, nil
@@ -44,7 +45,7 @@ func (s *Scanner) Scan(b []byte, l *Limits) (int, error) {
 
 // check refuses a head that has become too long by its first end bytes.
 func (s *Scanner) check(end int, l *Limits) error {
-	if s.first == 0 {
+	if s.Untouched() {
 		if end > l.Line {
 			return LineTooLong
 		}
@@ -57,4 +58,4 @@ func (s *Scanner) check(end int, l *Limits) error {
 }
 
 // Untouched reports whether no line of the head has ended yet.
-func (s *Scanner) Untouched() bool { return s.first == 0 }
+func (s *Scanner) Untouched() bool { return s.first == 0 && !s.bare }

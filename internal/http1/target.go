@@ -17,7 +17,7 @@ func parseTarget(raw []byte, r *exchange.Request, scratch []byte) ([]byte, error
 	case raw[0] == '/':
 	case len(raw) == 1 && raw[0] == '*':
 		if r.Method != "OPTIONS" {
-			return scratch, BadTarget
+			return scratch, AsteriskTarget
 		}
 		r.Target.Path, r.Target.Forward = []byte("/"), raw
 		return scratch, nil
