@@ -26,8 +26,9 @@ unit:
 fixtures:
 	test/tools/fixtures.sh $(CACHE)
 
+# Tests of the suites mostly wait, so more of them than processors run at once.
 suites: fixtures
-	$(GO) -C test test -timeout 10m ./...
+	$(GO) -C test test -timeout 10m -parallel 6 ./...
 
 check: format vet systems static
 
