@@ -28,9 +28,6 @@ func (f *folder) format(name string) format {
 	if ext := strings.ToLower(filepath.Ext(name)); ext == ".dll" || ext == ".dylib" || strings.Contains(name, ".so") {
 		return noProgram
 	}
-	if name == "createdump" || name == "createdump.exe" {
-		return noProgram // part of the .NET runtime
-	}
 	file, err := os.Open(f.path(name))
 	if err != nil {
 		return noProgram

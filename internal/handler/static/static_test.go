@@ -224,7 +224,7 @@ func TestFolderWithoutSlashRedirects(t *testing.T) {
 
 func TestPrefixIsTakenOffOnASegmentBoundary(t *testing.T) {
 	t.Parallel()
-	h := site(t, Settings{Prefix: "/app"}, map[string]string{"a.txt": "a"})
+	h := site(t, Settings{Prefix: "/app"}, map[string]string{"a.txt": "a", "e/a.txt": "of apple"})
 	if r, err := get(t, h, "GET", "/APP/a.txt"); err != nil || string(r.Body) != "a" {
 		t.Errorf("body %q, error %v", r.Body, err)
 	}
