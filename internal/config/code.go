@@ -1,0 +1,121 @@
+package config
+
+// Code names a kind of problem for programs, search engines and the reference
+// page. A code never changes its meaning and is never used again.
+type Code string
+
+// The codes. Those of one ten belong to one step of reading a file.
+const (
+	NotText      Code = "PC001"
+	TooLarge     Code = "PC002"
+	BadXML       Code = "PC003"
+	CrossedTags  Code = "PC004"
+	DocumentType Code = "PC005"
+	BadReference Code = "PC006"
+	TwiceOnTag   Code = "PC007"
+
+	WrongRoot        Code = "PC010"
+	UnknownSection   Code = "PC011"
+	UnknownElement   Code = "PC012"
+	UnknownAttribute Code = "PC013"
+	StrayText        Code = "PC014"
+	ElementTwice     Code = "PC015"
+	MissingAttribute Code = "PC016"
+	WrongType        Code = "PC017"
+	OutOfRange       Code = "PC018"
+	EmptyValue       Code = "PC019"
+
+	BadLocation    Code = "PC020"
+	NestedLocation Code = "PC021"
+	SectionTwice   Code = "PC022"
+	WrongFile      Code = "PC023"
+
+	DuplicateKey  Code = "PC030"
+	LockedSection Code = "PC031"
+
+	NotDone          Code = "PC040"
+	NotDoneRestricts Code = "PC041"
+	NotDoneRefused   Code = "PC042"
+)
+
+// Explanation is what the reference says of a code.
+type Explanation struct {
+	Code     Code
+	Severity Severity
+	Title    string // what happened, in a few words
+	Help     string // why it matters and how to mend it
+}
+
+// explanations is in the order of the codes.
+var explanations = [...]Explanation{
+	{NotText, Error, "the file is not readable as text",
+		"A configuration file is UTF-8, with or without a byte order mark, or UTF-16. Save it as UTF-8 and let its XML declaration say so."},
+	{TooLarge, Error, "the file is too large, too deep or has too many parts",
+		"A file may have 10 MiB, 100 levels of elements, and 500,000 elements, attributes and texts."},
+	{BadXML, Error, "the file is not well-formed XML",
+		"The text at this place is not allowed by XML 1.0."},
+	{CrossedTags, Error, "a start tag and an end tag do not fit",
+		"Every element is closed by its own end tag, and before the element around it ends."},
+	{DocumentType, Error, "the file has a document type declaration",
+		"DOCTYPE is refused, because the entities it may define can make a small file huge and can read other files. Remove it."},
+	{BadReference, Error, "a reference that XML does not know",
+		"Without a document type there are &lt; &gt; &amp; &apos; &quot; and character references such as &#10;. Write &amp; for the character & itself."},
+	{TwiceOnTag, Error, "an attribute is set twice on one element",
+		"Keep one of the two."},
+
+	{WrongRoot, Error, "the root element is not <configuration>",
+		"Every configuration file has the root element <configuration>, in this spelling."},
+	{UnknownSection, Error, "a section that nobody knows",
+		"Names are case-sensitive, and a section stands in its group: <aspNetCore> inside <system.webServer>. A section of another program is declared in <configSections>."},
+	{UnknownElement, Error, "an element that its section does not have",
+		"Look at the names that are expected here; names are case-sensitive."},
+	{UnknownAttribute, Error, "an attribute that its element does not have",
+		"Look at the names that are expected here; names are case-sensitive."},
+	{StrayText, Error, "text where only elements may stand",
+		"Sections hold their values in attributes. Remove the text, or make it a comment."},
+	{ElementTwice, Error, "an element is given twice in one section",
+		"Put the contents of both into one."},
+	{MissingAttribute, Error, "a required attribute is missing",
+		"Add the attribute."},
+	{WrongType, Error, "a value is not of its attribute's type",
+		"Booleans are true or false, numbers decimal, time spans [d.]hh:mm:ss with minutes and seconds below 60."},
+	{OutOfRange, Error, "a value is outside the range of its attribute",
+		"Choose a value in the range that is named."},
+	{EmptyValue, Error, "a value is empty that must not be",
+		"Give a value. If it is made of %NAME% variables, look whether they are set and empty."},
+
+	{BadLocation, Error, "a <location> whose attributes are wrong",
+		"The path is relative, without a leading slash, wildcards or dot segments; overrideMode and allowOverride exclude each other."},
+	{NestedLocation, Error, "a <location> inside another element",
+		"<location> stands directly below <configuration>."},
+	{SectionTwice, Error, "one section is given twice for one path",
+		"A file may have a section once for every path. No <location>, path=\"\" and path=\".\" are the same path."},
+	{WrongFile, Error, "a section that may not stand in this file",
+		"Sections of the server as a whole stand in applicationHost.config only."},
+
+	{DuplicateKey, Error, "a collection has an entry with this key already",
+		"The entry may be inherited from a file higher up. Put a <remove> of that key, or <clear/>, before it."},
+	{LockedSection, Error, "a section that a file higher up has locked",
+		"The <location> of the other file says overrideMode=\"Deny\" (or allowOverride=\"false\") for this section. Take it out here, or open it there."},
+
+	{NotDone, Warning, "known, but not done yet",
+		"IIS would obey this setting. Perch knows it and goes on without it."},
+	{NotDoneRestricts, Warning, "known, but not done yet: access is not restricted by it",
+		"IIS would restrict access by this setting. Perch does not do it yet, so what it should keep out gets in. Restrict access in the application or in front of Perch."},
+	{NotDoneRefused, Error, "known, but not done yet, and not safe to leave out",
+		"Without obeying this setting Perch would run with values that nobody chose. Write the values into the section itself."},
+}
+
+// Explanations returns what the reference says of every code, in their order.
+func Explanations() []Explanation { return explanations[:] }
+
+// Explain returns what the reference says of c. An unknown code is explained
+// by its name alone.
+func (c Code) Explain() Explanation {
+	for i := range explanations {
+		if explanations[i].Code == c {
+			return explanations[i]
+		}
+	}
+	return Explanation{Code: c}
+}
