@@ -1,0 +1,281 @@
+package merge
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/perchserver/perch/internal/config"
+	"github.com/perchserver/perch/internal/config/schema"
+	"github.com/perchserver/perch/internal/config/xmldoc"
+)
+
+// element is an element as one file has it, or as several make it together.
+type element struct {
+	schema   *schema.Element
+	src      *xmldoc.Source
+	at       int // offset in src where it begins
+	attrs    []attribute
+	children []*element  // each schema once
+	entries  []directive // of the collection; merged ones are all additions
+}
+
+// attribute is an attribute that is set.
+type attribute struct {
+	schema *schema.Attribute
+	value  schema.Value
+	src    *xmldoc.Source
+	at     int // offset in src of its name
+}
+
+// directive is one line of a collection.
+type directive struct {
+	verb  verb
+	entry *element // of remove, the keys; of clear, nothing
+}
+
+type verb uint8
+
+const (
+	add verb = iota
+	remove
+	clear
+)
+
+// attr returns an attribute that is set, or nil.
+func (e *element) attr(name string) *attribute {
+	for i := range e.attrs {
+		if e.attrs[i].schema.Name == name {
+			return &e.attrs[i]
+		}
+	}
+	return nil
+}
+
+// value returns the value of an attribute that the schema has: as set, or its
+// default.
+func (e *element) value(name string) schema.Value {
+	if a := e.attr(name); a != nil {
+		return a.value
+	}
+	return e.schema.Attribute(name).DefaultValue()
+}
+
+// child returns the child of that name, or nil.
+func (e *element) child(name string) *element {
+	for _, c := range e.children {
+		if c.schema.Name == name {
+			return c
+		}
+	}
+	return nil
+}
+
+// reader checks XML elements against their schema.
+type reader struct {
+	src      *xmldoc.Source
+	problems config.Problems
+	scope    *scope // where to note what is not done
+}
+
+func (r *reader) report(at int, p config.Problem) { r.src.Report(&r.problems, at, p) }
+
+// notDone notes in a scope that a setting is known and not done.
+func (r *reader) notDone(s *scope, at int, subject string, restricts bool) {
+	for i := range s.notDone {
+		if s.notDone[i].Subject == subject {
+			return
+		}
+	}
+	p := config.Problem{Code: config.NotDone, Subject: subject, Message: subject + " is known, but not done yet"}
+	if restricts {
+		p.Code = config.NotDoneRestricts
+		p.Message += ": access is not restricted by it"
+	}
+	s.notDone.Add(r.src.At(at, p))
+}
+
+// text reports text where only elements may stand. Comments, instructions and
+// white space are passed over.
+func (r *reader) text(n, parent *xmldoc.Node) {
+	if n.Blank() || (n.Kind != xmldoc.TextNode && n.Kind != xmldoc.CDATANode) {
+		return
+	}
+	at := n.Span.Start
+	if n.Kind == xmldoc.TextNode {
+		text := r.src.Slice(n.Span)
+		at += len(text) - len(strings.TrimLeft(text, " \t\r\n"))
+	}
+	r.report(at, config.Problem{
+		Code: config.StrayText, Message: "text inside <" + parent.Name + ">", Expected: "elements only", Hint: "remove it, or make it a comment",
+	})
+}
+
+// element reads an element and everything in it. path is its name in reports;
+// section tells that it is a section's own element.
+func (r *reader) element(n *xmldoc.Node, s *schema.Element, path string, section bool) *element {
+	e := &element{schema: s, src: r.src, at: n.Span.Start, attrs: r.attributes(n, s, path, section)}
+	for _, c := range n.Children {
+		if c.Kind != xmldoc.ElementNode {
+			r.text(c, n)
+			continue
+		}
+		if r.directive(e, c, path) {
+			continue
+		}
+		inner := s.Element(c.Name)
+		switch {
+		case inner == nil:
+			r.unknownElement(c, n.Name, s)
+		case inner.Status == schema.Known:
+			r.notDone(r.scope, c.Span.Start, join(path, c.Name), inner.Restricts)
+		case inner.Status == schema.Ignored:
+		case e.child(c.Name) != nil:
+			r.report(c.Span.Start, config.Problem{
+				Code: config.ElementTwice, Message: "<" + c.Name + "> is given twice in <" + n.Name + ">",
+				Hint: "the first begins in line " + itoa(r.src.Pos(e.child(c.Name).at).Line) + "; put both together",
+			})
+		default:
+			e.children = append(e.children, r.element(c, inner, join(path, c.Name), false))
+		}
+	}
+	return e
+}
+
+// directive reads n if it is a line of e's collection, and reports whether it
+// is.
+func (r *reader) directive(e *element, n *xmldoc.Node, path string) bool {
+	c := e.schema.Collection
+	if c == nil {
+		return false
+	}
+	path = join(path, n.Name)
+	switch n.Name {
+	case c.Add:
+		r.addition(e, n, path)
+	case c.Remove:
+		keys := &element{schema: &c.Entry, src: r.src, at: n.Span.Start, attrs: r.attributes(n, &c.Entry, path, false)}
+		r.required(n, keys, func(a *schema.Attribute) bool { return a.Key })
+		r.nothingInside(n)
+		e.entries = append(e.entries, directive{remove, keys})
+	case c.Clear:
+		r.attributes(n, &schema.Element{Name: n.Name}, path, false)
+		r.nothingInside(n)
+		e.entries = append(e.entries, directive{verb: clear})
+	default:
+		return false
+	}
+	return true
+}
+
+// addition reads a new entry of e's collection.
+func (r *reader) addition(e *element, n *xmldoc.Node, path string) {
+	s := &e.schema.Collection.Entry
+	switch s.Status {
+	case schema.Known:
+		r.notDone(r.scope, n.Span.Start, path, s.Restricts)
+	case schema.Done:
+		entry := r.element(n, s, path, false)
+		r.required(n, entry, func(a *schema.Attribute) bool { return a.Required })
+		e.entries = append(e.entries, directive{add, entry})
+	}
+}
+
+// nothingInside reports content of an element that has none.
+func (r *reader) nothingInside(n *xmldoc.Node) {
+	for _, c := range n.Children {
+		if c.Kind == xmldoc.ElementNode {
+			r.unknownElement(c, n.Name, &schema.Element{})
+		} else {
+			r.text(c, n)
+		}
+	}
+}
+
+// required reports the attributes that e lacks and must have.
+func (r *reader) required(n *xmldoc.Node, e *element, must func(*schema.Attribute) bool) {
+	for i := range e.schema.Attributes {
+		a := &e.schema.Attributes[i]
+		if must(a) && e.attr(a.Name) == nil && n.Attr(a.Name) == nil {
+			r.report(n.Span.Start, config.Problem{
+				Code: config.MissingAttribute, Message: "<" + n.Name + "> needs the attribute " + a.Name,
+			})
+		}
+	}
+}
+
+func (r *reader) unknownElement(n *xmldoc.Node, parent string, s *schema.Element) {
+	p := config.Problem{Code: config.UnknownElement, Message: "unknown element <" + n.Name + "> in <" + parent + ">"}
+	names := s.ElementNames()
+	if len(names) == 0 {
+		p.Expected = "nothing inside <" + parent + ">"
+	} else {
+		p.Expected = "<" + strings.Join(names, ">, <") + ">"
+	}
+	switch c := s.Collection; {
+	case c != nil && n.Name == "add":
+		p.Hint = "entries are written <" + c.Add + "> here"
+	case c != nil && n.Name == "remove":
+		p.Hint = "single entries cannot be removed here"
+	default:
+		if near := config.Nearest(n.Name, names); near != "" {
+			p.Hint = "did you mean <" + near + ">?"
+		}
+	}
+	r.report(n.Span.Start, p)
+}
+
+// attributes reads the attributes of an element. Wrong ones are reported and
+// left out.
+func (r *reader) attributes(n *xmldoc.Node, s *schema.Element, path string, section bool) []attribute {
+	var attrs []attribute
+	for i := range n.Attrs {
+		a := &n.Attrs[i]
+		if a.Name == "xmlns" || strings.HasPrefix(a.Name, "xmlns:") {
+			continue
+		}
+		def := s.Attribute(a.Name)
+		if def == nil && path != "" {
+			def = schema.Common(a.Name, section)
+		}
+		if def == nil {
+			r.unknownAttribute(a, n.Name, s)
+			continue
+		}
+		value, problem := def.Parse(a.Value)
+		switch {
+		case problem != nil:
+			r.report(a.ValueSpan.Start, *problem)
+			continue
+		case def.Status == schema.Refused:
+			r.report(a.Span.Start, config.Problem{
+				Code: config.NotDoneRefused, Subject: path + "/@" + a.Name, Message: a.Name + " is known, but not done yet",
+				Hint: "write the values into <" + n.Name + "> itself",
+			})
+			continue
+		case def.Unobeyed(value):
+			r.notDone(r.scope, a.Span.Start, path+"/@"+a.Name, def.Restricts)
+		}
+		attrs = append(attrs, attribute{def, value, r.src, a.Span.Start})
+	}
+	return attrs
+}
+
+func (r *reader) unknownAttribute(a *xmldoc.Attr, parent string, s *schema.Element) {
+	p := config.Problem{Code: config.UnknownAttribute, Message: "unknown attribute " + a.Name + " on <" + parent + ">"}
+	names := s.AttributeNames()
+	if len(names) == 0 {
+		p.Expected = "no attributes on <" + parent + ">"
+	} else {
+		p.Expected = strings.Join(names, ", ")
+	}
+	near := config.Nearest(a.Name, names)
+	switch {
+	case strings.HasPrefix(a.Name, "xdt:"):
+		p.Hint = "transformations are applied when an application is published, not when it is served"
+	case near != "":
+		p.Hint = "did you mean " + near + "?"
+	}
+	r.report(a.Span.Start, p)
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }

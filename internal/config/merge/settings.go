@@ -1,0 +1,146 @@
+package merge
+
+import (
+	"time"
+
+	"github.com/perchserver/perch/internal/config"
+	"github.com/perchserver/perch/internal/config/schema"
+)
+
+// Settings are the settings that hold at one URL path. They do not change and
+// may be used by several goroutines.
+type Settings struct {
+	table    schema.Table
+	sections map[string]*element
+	notDone  config.Problems
+}
+
+// Section returns a section by its path: "system.webServer/aspNetCore". It
+// panics if the schema has no such section, or does not read it: that is a
+// mistake in the program and not in a file.
+func (s *Settings) Section(path string) Element {
+	section := s.table.Section(path)
+	if section == nil || section.Status != schema.Done {
+		panic("merge: no section " + path + " in the schema")
+	}
+	return elementOf(&section.Element, s.sections[path])
+}
+
+// NotDone returns a warning for everything that is set at this path and that
+// Perch knows and does not do yet, once for every name. Problem.Subject is the
+// name, for a caller that reports it once for many paths.
+func (s *Settings) NotDone() config.Problems { return s.notDone }
+
+// note adds warnings for names that are new.
+func (s *Settings) note(warnings config.Problems) {
+	for _, w := range warnings {
+		known := false
+		for i := range s.notDone {
+			known = known || s.notDone[i].Subject == w.Subject
+		}
+		if !known {
+			s.notDone.Add(w)
+		}
+	}
+}
+
+// Element is a section, an element in it, or an entry of a collection, with
+// the values that hold. Its methods panic on a name that the schema does not
+// have: that is a mistake in the program.
+type Element struct {
+	// Present tells that some file has the element. One that is not present
+	// has its defaults.
+	Present bool
+
+	e *element
+}
+
+// elementOf returns e, or what stands for it if e is nil.
+func elementOf(s *schema.Element, e *element) Element {
+	if e == nil {
+		return Element{false, &element{schema: s}}
+	}
+	return Element{true, e}
+}
+
+// Pos returns where the element begins in the last file that has it, and the
+// zero Pos if it is not present.
+func (e Element) Pos() config.Pos {
+	if !e.Present {
+		return config.Pos{}
+	}
+	return e.e.src.Pos(e.e.at)
+}
+
+// Attribute is an attribute's value and where it came from.
+type Attribute struct {
+	schema.Value
+
+	// Set tells that a file sets it, be it to the default. Pos is the place
+	// of that, and zero for a default.
+	Set bool
+	Pos config.Pos
+}
+
+// Attribute returns an attribute as set, or its default.
+func (e Element) Attribute(name string) Attribute {
+	s := e.e.schema.Attribute(name)
+	if s == nil {
+		panic("merge: no attribute " + name + " in the schema")
+	}
+	if a := e.e.attr(name); a != nil {
+		return Attribute{a.value, true, a.src.Pos(a.at)}
+	}
+	return Attribute{Value: s.DefaultValue()}
+}
+
+// typed returns the value of an attribute that has one of the types.
+func (e Element) typed(name string, types ...schema.Type) schema.Value {
+	v := e.Attribute(name).Value
+	for _, t := range types {
+		if e.e.schema.Attribute(name).Type == t {
+			return v
+		}
+	}
+	panic("merge: the attribute " + name + " has another type in the schema")
+}
+
+// Text returns the value of a string with its variables resolved, or the
+// proper spelling of an enum or of flags.
+func (e Element) Text(name string) string {
+	return e.typed(name, schema.String, schema.Enum, schema.Flags).Text
+}
+
+// Bool returns the value of a bool.
+func (e Element) Bool(name string) bool { return e.typed(name, schema.Bool).Bool() }
+
+// Int returns the value of an int, a uint, an enum or flags.
+func (e Element) Int(name string) int64 {
+	return e.typed(name, schema.Int, schema.Uint, schema.Enum, schema.Flags).Number
+}
+
+// Duration returns the value of a timeSpan.
+func (e Element) Duration(name string) time.Duration {
+	return e.typed(name, schema.TimeSpan).Duration()
+}
+
+// Child returns an element inside e.
+func (e Element) Child(name string) Element {
+	s := e.e.schema.Element(name)
+	if s == nil {
+		panic("merge: no element " + name + " in the schema")
+	}
+	return elementOf(s, e.e.child(name))
+}
+
+// Entries returns the entries of e's collection in the order that holds.
+func (e Element) Entries() []Element {
+	if e.e.schema.Collection == nil {
+		panic("merge: no collection in " + e.e.schema.Name + " in the schema")
+	}
+	entries := make([]Element, len(e.e.entries))
+	for i, d := range e.e.entries {
+		entries[i] = Element{true, d.entry}
+	}
+	return entries
+}
