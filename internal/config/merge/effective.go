@@ -48,8 +48,8 @@ func Effective(layers []Layer, urlPath string, env func(name string) (string, bo
 		}
 		settings.note(c.scope.notDone)
 	}
-	for _, e := range m.sections {
-		m.required(e)
+	for path, e := range m.sections {
+		m.required(e, path)
 	}
 	m.problems.Sort()
 	if m.problems.HasErrors() {
@@ -244,21 +244,21 @@ func keyOf(c *schema.Collection, e *element) string {
 
 // required reports the attributes that no file has set, or that expansion has
 // made empty. Entries of collections were judged when their file was read.
-func (m *merger) required(e *element) {
+func (m *merger) required(e *element, section string) {
 	for i := range e.schema.Attributes {
 		s := &e.schema.Attributes[i]
 		a := e.attr(s.Name)
 		switch {
 		case a == nil && s.Required:
-			m.report(e, config.Problem{Code: config.MissingAttribute, Message: "the attribute " + s.Name + " is required here and set nowhere"})
+			m.report(e, config.Problem{Code: config.MissingAttribute, Subject: section, Message: "the attribute " + s.Name + " is required here and set nowhere"})
 		case a != nil && s.NonEmpty && a.value.Text == "":
 			a.src.Report(&m.problems, a.at, config.Problem{
-				Code: config.EmptyValue, Message: s.Name + " is empty once its variables are resolved", Expected: "a value",
+				Code: config.EmptyValue, Subject: section, Message: s.Name + " is empty once its variables are resolved", Expected: "a value",
 			})
 		}
 	}
 	for _, c := range e.children {
-		m.required(c)
+		m.required(c, section)
 	}
 }
 

@@ -307,8 +307,9 @@ func (l *loader) section(n *xmldoc.Node, section *schema.Section, s *scope) {
 		l.notDone(s, n.Span.Start, section.Path, section.Restricts)
 		return
 	}
-	l.scope = s
+	l.scope, l.about = s, section.Path
 	e := l.element(n, &section.Element, section.Path, true)
+	l.about = ""
 	s.sections = append(s.sections, definition{section, e})
 }
 

@@ -75,9 +75,15 @@ type reader struct {
 	src      *xmldoc.Source
 	problems config.Problems
 	scope    *scope // where to note what is not done
+	about    string // the section that is being read
 }
 
-func (r *reader) report(at int, p config.Problem) { r.src.Report(&r.problems, at, p) }
+func (r *reader) report(at int, p config.Problem) {
+	if p.Subject == "" {
+		p.Subject = r.about
+	}
+	r.src.Report(&r.problems, at, p)
+}
 
 // notDone notes in a scope that a setting is known and not done.
 func (r *reader) notDone(s *scope, at int, subject string, restricts bool) {

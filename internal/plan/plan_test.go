@@ -1,0 +1,287 @@
+package plan
+
+import (
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/perchserver/perch/internal/config"
+	"github.com/perchserver/perch/internal/exchange"
+	"github.com/perchserver/perch/internal/exchange/exchangetest"
+	"github.com/perchserver/perch/internal/listen"
+	"github.com/perchserver/perch/internal/worker"
+)
+
+// tree writes files, named by their paths, into a folder of their own.
+func tree(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range files {
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func input(dir string, environ ...string) Input {
+	return Input{Folder: dir, Bindings: []listen.Binding{{URL: "unix:test", Path: "/test"}}, Environ: environ}
+}
+
+func parts() Parts { return Parts{Log: slog.New(slog.DiscardHandler)} }
+
+func mustBuild(t *testing.T, in Input, prev *Plan) *Plan {
+	t.Helper()
+	p, err := Build(in, parts(), prev)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// get asks a plan for a path, as a client on this machine.
+func get(t *testing.T, p *Plan, method, path string) (status int, body string) {
+	t.Helper()
+	x, w := ask(method, path)
+	if err := p.Handler.Serve(x); err != nil {
+		t.Fatalf("%s %s: %v", method, path, err)
+	}
+	return w.Status, string(w.Body)
+}
+
+// ask makes a request that came in by the unix socket of input.
+func ask(method, path string) (*exchange.Exchange, *exchangetest.Recorder) {
+	x, w := exchangetest.New(method, path)
+	x.Conn.Local, x.Conn.Remote = netip.AddrPort{}, netip.AddrPort{}
+	return x, w
+}
+
+const app = `<aspNetCore processPath="dotnet" arguments=".\app.dll" stdoutLogEnabled="true" stdoutLogFile=".\logs\stdout" hostingModel="inprocess">
+  <environmentVariables><environmentVariable name="A" value="1" /></environmentVariables>
+  <handlerSettings><handlerSetting name="disallowRotationOnConfigChange" value="true" /></handlerSettings></aspNetCore>`
+
+func webConfigWith(inner string) string {
+	return `<?xml version="1.0"?><configuration><location path="." inheritInChildApplications="false"><system.webServer>
+<handlers><add name="aspNetCore" path="*" verb="*" modules="AspNetCoreModuleV2" resourceType="Unspecified" /></handlers>` +
+		inner + `</system.webServer></location></configuration>`
+}
+
+func TestApplicationSettings(t *testing.T) {
+	dir := tree(t, map[string]string{"web.config": webConfigWith(app), "app.dll": ""})
+	p := mustBuild(t, input(dir), nil)
+	if p.Problems.HasErrors() {
+		t.Fatal(p.Problems)
+	}
+	s := p.Application.Settings
+	if s.ProcessPath != "dotnet" || s.Arguments != `.\app.dll` || s.StdoutLog != `.\logs\stdout` ||
+		s.StartupTimeLimit != 120*time.Second || s.ShutdownTimeLimit != 10*time.Second || s.RapidFailsPerMinute != 10 || s.Processes != 1 {
+		t.Errorf("settings %+v", s)
+	}
+	if len(s.Environment) != 1 || s.Environment[0] != (worker.Variable{Name: "A", Value: "1"}) {
+		t.Errorf("environment %v", s.Environment)
+	}
+	if !p.Application.IgnoreConfigChanges {
+		t.Error("disallowRotationOnConfigChange was not taken up")
+	}
+	told := 0
+	for _, problem := range p.Problems {
+		if strings.Contains(problem.Message, "out of process") {
+			told++
+		}
+	}
+	if told != 1 {
+		t.Errorf("hostingModel=inprocess was told %d times, want once", told)
+	}
+}
+
+func TestErrorsOfTheConfigurationAreAnswered(t *testing.T) {
+	for name, c := range map[string]struct {
+		file string
+		want string // heading of the answer
+	}{
+		"malformed":            {"<configuration>", "500.19"},
+		"unknown section":      {"<configuration><system.webServer><handler/></system.webServer></configuration>", "500.19"},
+		"out of range":         {webConfigWith(`<aspNetCore processPath="x" startupTimeLimit="3601"/>`), "500.0"},
+		"empty processPath":    {webConfigWith(`<aspNetCore processPath=""/>`), "500.0"},
+		"unknown hostingModel": {webConfigWith(`<aspNetCore processPath="x" hostingModel="bogus"/>`), "500.0"},
+		"no section":           {webConfigWith(""), "500.0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := tree(t, map[string]string{"web.config": c.file, "index.html": "secret"})
+			p := mustBuild(t, input(dir), nil)
+			if !p.Problems.HasErrors() {
+				t.Error("no problem was found")
+			}
+			status, body := get(t, p, "GET", "/")
+			if status != 500 || !strings.Contains(body, c.want) {
+				t.Errorf("%d %.300s, want %s", status, body, c.want)
+			}
+			if strings.Contains(body, "secret") {
+				t.Error("a file was served in spite of the error")
+			}
+		})
+	}
+}
+
+func TestLocationAndSubfolderChangeTheirPathsAlone(t *testing.T) {
+	limit := func(n string) string {
+		return `<system.webServer><security><requestFiltering><requestLimits maxAllowedContentLength="` + n + `"/></requestFiltering></security></system.webServer>`
+	}
+	dir := tree(t, map[string]string{
+		"web.config":            `<configuration>` + limit("100") + `<location path="admin">` + limit("10") + `</location></configuration>`,
+		"index.html":            "root",
+		"admin/index.html":      "admin",
+		"docs/web.config":       `<configuration><system.webServer><defaultDocument><files><clear/><add value="start.txt"/></files></defaultDocument></system.webServer></configuration>`,
+		"docs/start.txt":        "docs",
+		"docs/index.html":       "not this",
+		"docs/deep/start.txt":   "deep",
+		"broken/web.config":     "<configuration><system.webServer/>",
+		"broken/index.html":     "not this either",
+		"docs/deep/x/start.txt": "x",
+	})
+	p := mustBuild(t, input(dir), nil)
+	if p.Problems.HasErrors() {
+		t.Fatal(p.Problems)
+	}
+	for path, want := range map[string]string{
+		"/": "root", "/admin/": "admin", "/docs/": "docs", "/DOCS/deep/": "deep", "/docs/deep/x/": "x",
+	} {
+		if path == "/DOCS/deep/" {
+			continue // the file system of the test may know case
+		}
+		if status, body := get(t, p, "GET", path); status != 200 || body != want {
+			t.Errorf("%s: %d %q, want %q", path, status, body, want)
+		}
+	}
+	if status, body := get(t, p, "GET", "/broken/"); status != 500 || strings.Contains(body, "not this") {
+		t.Errorf("/broken/: %d %.200q, want 500", status, body)
+	}
+	for path, want := range map[string]int{"/admin/x": 413, "/adminx": 405, "/Admin": 413, "/": 405} {
+		x, _ := ask("POST", path)
+		exchangetest.SetBody(x, exchangetest.NewBody(strings.Repeat("x", 50)))
+		if err := p.Handler.Serve(x); err != nil {
+			t.Fatal(err)
+		}
+		if x.Response.Status != want {
+			t.Errorf("POST of 50 bytes to %s: %d, want %d", path, x.Response.Status, want)
+		}
+	}
+}
+
+func TestCheckFindsProblemsInEveryFolder(t *testing.T) {
+	dir := tree(t, map[string]string{
+		"web.config":       webConfigWith(`<aspNetCore processPath="x" rapidFailsPerMinute="101"/>`),
+		"a/b/web.config":   "<configuration><oops/></configuration>",
+		"a/b/c/web.config": "<configuration",
+	})
+	problems, err := Check(input(dir), parts())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"web.config:", filepath.Join("a", "b", "web.config"), filepath.Join("c", "web.config")} {
+		found := false
+		for _, p := range problems {
+			found = found || p.Severity == config.Error && strings.Contains(p.Pos.String(), want)
+		}
+		if !found {
+			t.Errorf("no error in %s among %v", want, problems)
+		}
+	}
+}
+
+func TestWithoutWebConfig(t *testing.T) {
+	files := tree(t, map[string]string{"index.html": "hello"})
+	p := mustBuild(t, input(files), nil)
+	if p.Application != nil {
+		t.Error("a folder of files became an application")
+	}
+	if status, body := get(t, p, "GET", "/"); status != 200 || body != "hello" {
+		t.Errorf("%d %q", status, body)
+	}
+	node := tree(t, map[string]string{"package.json": `{"scripts":{"start":"node server.js"}}`, "server.js": ""})
+	if p := mustBuild(t, input(node), nil); p.Application == nil || p.Application.Settings.Protocol != worker.HTTPPlatform {
+		t.Errorf("package.json: %+v", p.Application)
+	}
+	if _, err := Build(input(t.TempDir()), parts(), nil); err == nil {
+		t.Error("an empty folder was accepted")
+	}
+	if _, err := Build(input(filepath.Join(files, "index.html")), parts(), nil); err == nil || !strings.Contains(err.Error(), "folder") {
+		t.Errorf("a file was accepted: %v", err)
+	}
+}
+
+func TestReloadKeepsThePoolAndSeesWhatChanged(t *testing.T) {
+	dir := tree(t, map[string]string{"web.config": webConfigWith(app), "app.dll": ""})
+	first := mustBuild(t, input(dir), nil)
+	same := mustBuild(t, input(dir), first)
+	if same.Application.Pool != first.Application.Pool {
+		t.Error("a reload made a new pool")
+	}
+	if same.Application.Changed(first.Application) {
+		t.Error("the same file counts as a change")
+	}
+	if err := os.WriteFile(filepath.Join(dir, "web.config"), []byte(webConfigWith(`<aspNetCore processPath="other"/>`)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if next := mustBuild(t, input(dir), same); !next.Application.Changed(same.Application) {
+		t.Error("another processPath does not count as a change")
+	}
+}
+
+func TestOfflineIsReadInAnyCase(t *testing.T) {
+	dir := tree(t, map[string]string{"App_Offline.HTM": "back soon"})
+	if content, ok := readOffline(dir); !ok || string(content) != "back soon" {
+		t.Errorf("%q %v", content, ok)
+	}
+	if _, ok := readOffline(t.TempDir()); ok {
+		t.Error("found where there is none")
+	}
+}
+
+func TestDevelopment(t *testing.T) {
+	with := func(name, value string) string {
+		return webConfigWith(`<aspNetCore processPath="x"><environmentVariables><environmentVariable name="` + name + `" value="` + value + `"/></environmentVariables></aspNetCore>`)
+	}
+	for name, c := range map[string]struct {
+		file    string
+		environ string
+		want    bool
+	}{
+		"neither":             {with("A", "b"), "X=y", false},
+		"web.config":          {with("aspnetcore_environment", "development"), "X=y", true},
+		"host":                {with("A", "b"), "DOTNET_ENVIRONMENT=Development", true},
+		"host before file":    {with("ASPNETCORE_ENVIRONMENT", "Development"), "ASPNETCORE_ENVIRONMENT=Production", false},
+		"detailed errors":     {with("ASPNETCORE_DETAILEDERRORS", "1"), "X=y", true},
+		"detailed errors off": {with("ASPNETCORE_DETAILEDERRORS", "0"), "X=y", false},
+	} {
+		b, _, err := build(input(tree(t, map[string]string{"web.config": c.file}), c.environ), parts(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := b.development(); got != c.want {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+}
+
+func TestHandlerErrors(t *testing.T) {
+	dir := tree(t, map[string]string{"web.config": `<configuration><system.webServer><handlers><clear/>
+<add name="php" path="*.php" verb="GET" modules="FastCgiModule"/></handlers></system.webServer></configuration>`})
+	p := mustBuild(t, input(dir), nil)
+	for path, want := range map[string]string{"/a.php": "500.21", "/a.html": "404.4"} {
+		if _, body := get(t, p, "GET", path); !strings.Contains(body, want) {
+			t.Errorf("%s: %.200s, want %s", path, body, want)
+		}
+	}
+	if status, _ := get(t, p, "POST", "/a.php"); status != 405 {
+		t.Errorf("POST /a.php: %d, want 405", status)
+	}
+}
