@@ -9,8 +9,11 @@ package errorpage
 import (
 	"html/template"
 	"log/slog"
+	"net"
+	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/perchserver/perch/internal/exchange"
 )
@@ -131,12 +134,27 @@ func (m *module) page(x *exchange.Exchange, e *exchange.Error) page {
 const moduleLink = "https://go.microsoft.com/fwlink/?LinkID=2028526"
 
 // local reports whether the client is on this machine, as far as can be seen:
-// a proxy on it would make every client look so.
+// a proxy on it would make every client look so. One that adds no field still
+// asks for the public host name, and so does a page whose name was made to
+// lead here (DNS rebinding), hence the look at the host.
 func local(x *exchange.Exchange) bool {
-	if !x.Conn.Loopback() {
-		return false
+	return x.Conn.Loopback() && loopbackHost(x.Request.Host) &&
+		!slices.ContainsFunc(x.Request.Header.Fields, forwarding)
+}
+
+// loopbackHost reports whether a Host value names this machine: localhost, a
+// name below it (RFC 6761 section 6.3), a loopback address, or nothing.
+func loopbackHost(host []byte) bool {
+	name := string(host)
+	if h, _, err := net.SplitHostPort(name); err == nil {
+		name = h
 	}
-	return !slices.ContainsFunc(x.Request.Header.Fields, forwarding)
+	name = strings.ToLower(strings.Trim(name, "[]"))
+	if name == "" || name == "localhost" || strings.HasSuffix(name, ".localhost") {
+		return true
+	}
+	addr, err := netip.ParseAddr(name)
+	return err == nil && addr.Unmap().IsLoopback()
 }
 
 // forwarding reports whether a field was added on the way by a proxy.

@@ -397,3 +397,15 @@ func TestPrintable(t *testing.T) {
 		}
 	}
 }
+
+func TestDetailsNeedALoopbackHost(t *testing.T) {
+	for host, want := range map[string]bool{
+		"": true, "localhost": true, "LOCALHOST:8080": true, "shop.localhost": true, "127.0.0.1:80": true,
+		"127.8.8.8": true, "[::1]:80": true, "[::1]": true, "[::ffff:127.0.0.1]": true,
+		"shop.example": false, "localhost.example": false, "notlocalhost": false, "10.0.0.1": false, "[::2]:80": false,
+	} {
+		if got := loopbackHost([]byte(host)); got != want {
+			t.Errorf("%q is on this machine: %v, want %v", host, got, want)
+		}
+	}
+}
