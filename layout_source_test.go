@@ -70,7 +70,7 @@ func checkLines(name string, content []byte) []string {
 // It sees what the text shows. A slice or map that is passed on and changed
 // elsewhere escapes it, as does a pointer that a constructor returned.
 func checkState(f folder) []string {
-	s := &stateCheck{folder: f, vars: map[types.Object]bool{}, specs: map[types.Object]*ast.TypeSpec{}}
+	s := &stateCheck{folder: f, vars: map[types.Object]*ast.CompositeLit{}, specs: map[types.Object]*ast.TypeSpec{}}
 	s.info = types.Info{
 		Defs: map[*ast.Ident]types.Object{}, Uses: map[*ast.Ident]types.Object{},
 		Selections: map[*ast.SelectorExpr]*types.Selection{},
@@ -111,7 +111,7 @@ func (emptyImporter) Import(path string) (*types.Package, error) {
 type stateCheck struct {
 	folder
 	info  types.Info
-	vars  map[types.Object]bool
+	vars  map[types.Object]*ast.CompositeLit // with the literal it is declared with, nil without
 	specs map[types.Object]*ast.TypeSpec
 	bad   []string
 }
@@ -133,9 +133,12 @@ func (s *stateCheck) declare(g *ast.GenDecl) {
 			if g.Tok != token.VAR {
 				continue
 			}
-			for _, name := range spec.Names {
+			for i, name := range spec.Names {
 				if obj := s.info.Defs[name]; obj != nil && name.Name != "_" {
-					s.vars[obj] = true
+					s.vars[obj] = nil
+					if len(spec.Values) == len(spec.Names) {
+						s.vars[obj], _ = spec.Values[i].(*ast.CompositeLit)
+					}
 				}
 			}
 		}
@@ -159,7 +162,7 @@ func (s *stateCheck) visit(n ast.Node) bool {
 			s.changed(n.Value, "is assigned")
 		}
 	case *ast.UnaryExpr:
-		if n.Op == token.AND {
+		if n.Op == token.AND && !s.table(n.X) {
 			s.changed(n.X, "has its address taken")
 		}
 	case *ast.CallExpr:
@@ -189,6 +192,32 @@ func (s *stateCheck) method(n *ast.SelectorExpr) {
 	}
 }
 
+// table reports whether an expression is a constant table, or an element of
+// one: what was declared with all its content is read through pointers, too.
+// Of a number, or of a slice or a map as a whole, only who wants to change it
+// needs the address.
+func (s *stateCheck) table(e ast.Expr) bool {
+	i, element := e.(*ast.IndexExpr)
+	if element {
+		e = i.X
+	}
+	id, ok := e.(*ast.Ident)
+	if !ok {
+		return false
+	}
+	literal := s.vars[s.info.Uses[id]]
+	if literal == nil || element {
+		return literal != nil
+	}
+	switch kind := literal.Type.(type) {
+	case *ast.MapType:
+		return false
+	case *ast.ArrayType:
+		return kind.Len != nil
+	}
+	return true
+}
+
 // changed complains if the expression is a package-level variable or a part of
 // one.
 func (s *stateCheck) changed(e ast.Expr, what string) {
@@ -203,7 +232,7 @@ func (s *stateCheck) changed(e ast.Expr, what string) {
 		case *ast.StarExpr:
 			e = x.X
 		case *ast.Ident:
-			if s.vars[s.info.Uses[x]] {
+			if _, ok := s.vars[s.info.Uses[x]]; ok {
 				s.complain(x, x.Name, what)
 			}
 			return
@@ -221,7 +250,7 @@ func (s *stateCheck) declared(g *ast.GenDecl) {
 	}
 	for _, spec := range g.Specs {
 		spec := spec.(*ast.ValueSpec)
-		if !s.vars[s.info.Defs[spec.Names[0]]] {
+		if _, ok := s.vars[s.info.Defs[spec.Names[0]]]; !ok {
 			continue // blank, or local to a function
 		}
 		name := spec.Names[0].Name
@@ -322,6 +351,9 @@ func TestSourceRulesCanFail(t *testing.T) {
 		{checkState, []string{head + "var n int\nfunc f() { n := 1; n = 2; _ = n }"}, ""},
 		{checkState, []string{head + "var name = map[int]string{1: \"a\"}\nfunc f() { name := name; _ = name }"}, ""},
 		{checkState, []string{head + "type t struct{ n int }\nvar _ = &t{}\nvar all = []*t{{1}}"}, ""},
+		{checkState, []string{head + "var one = t{1}\ntype t struct{ n int }\nfunc f() *t { return &one }"}, ""},
+		{checkState, []string{head + "type t struct{ n int }\nvar all = []t{{1}}\nfunc f() *t { return &all[0] }"}, ""},
+		{checkState, []string{head + "var all []int\nfunc f() *[]int { return &all }"}, "all has its address taken"},
 		{checkState, []string{head + "func f() { var mu sync.Mutex; mu.Lock() }"}, ""},
 	} {
 		got := c.rule(parse(c.files...))
