@@ -1,0 +1,164 @@
+// Package cli is the command line of perch: its commands, their flags and the
+// PERCH_ variables that stand for them, what goes to which stream, and exit
+// codes. On standard output there is nothing but the answer; everything else
+// is on standard error.
+//
+// cmd/perch imports it. It uses internal/daemon to run, internal/plan to
+// check, and the packages of the configuration.
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/perchserver/perch/internal/worker/spawn"
+)
+
+// Process is what the operating system gave this process.
+type Process struct {
+	Args    []string // with the program's own name
+	Environ []string
+	Stdout  io.Writer
+	Stderr  *os.File
+	Signals <-chan os.Signal
+}
+
+// The exit codes.
+const (
+	exitFine   = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// guardianRole is the hidden command that plays the guardian's role. It is
+// not part of the command tree: nobody calls it by hand, and the guardian
+// should load as little as it can.
+const guardianRole = "guardian-of-workers"
+
+// Main runs the command that the arguments name and returns the exit code.
+func Main(p Process) int {
+	if len(p.Args) == 2 && p.Args[1] == guardianRole {
+		return spawn.Serve(os.NewFile(3, "control"))
+	}
+	root := p.root()
+	root.SetArgs(p.Args[1:])
+	root.SetOut(p.Stdout)
+	root.SetErr(p.Stderr)
+	err := root.Execute()
+	if err == nil {
+		return exitFine
+	}
+	var silent silentError
+	if !errors.As(err, &silent) {
+		fmt.Fprintf(p.Stderr, "perch: %v\n", err)
+	}
+	var usage usageError
+	if errors.As(err, &usage) {
+		fmt.Fprintf(p.Stderr, "hint: %s\n", usage.hint)
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// usageError is a command line that makes no sense.
+type usageError struct {
+	error
+	hint string
+}
+
+// silentError is a failure that has been told already.
+type silentError struct{ error }
+
+func (p *Process) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "perch",
+		Short: "Host published web applications, as IIS does, on any system",
+		Long: `Perch hosts web applications the way IIS with the ASP.NET Core Module does.
+Give it the folder that "dotnet publish" wrote, or any application with a
+web.config, and it starts the application on the first request, keeps it
+alive, and is the web server in front of it.
+
+Every flag can be given as an environment variable: --listen as PERCH_LISTEN.
+Exit codes: 0 fine, 1 failed, 2 bad usage.`,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+		Args:              cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError{fmt.Errorf("there is no command %q", args[0]), unknownHint(cmd, args[0])}
+			}
+			return cmd.Help()
+		},
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError{err, "see `" + cmd.CommandPath() + " --help`"}
+	})
+	root.AddCommand(p.runCommand(), p.checkCommand(), p.initCommand(), p.versionCommand())
+	for _, c := range root.Commands() {
+		p.fromEnvironment(c)
+	}
+	return root
+}
+
+func unknownHint(cmd *cobra.Command, name string) string {
+	if near := cmd.SuggestionsFor(name); len(near) > 0 {
+		return "did you mean `perch " + near[0] + "`?"
+	}
+	return "`perch --help` lists the commands; `perch run DIR` serves a folder"
+}
+
+// args refuses a wrong number of arguments, with the way out.
+func args(least, most int, what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) >= least && len(args) <= most {
+			return nil
+		}
+		return usageError{fmt.Errorf("%s takes %s, and %d arguments were given", cmd.CommandPath(), what, len(args)),
+			"see `" + cmd.CommandPath() + " --help`"}
+	}
+}
+
+// fromEnvironment lets PERCH_ variables stand for flags that are not given.
+// A flag that may be repeated takes a list separated by white space.
+func (p *Process) fromEnvironment(c *cobra.Command) {
+	c.PreRunE = func(cmd *cobra.Command, _ []string) error {
+		var failed error
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			name := variableOf(f.Name)
+			value, ok := p.variable(name)
+			if !ok || f.Changed || failed != nil {
+				return
+			}
+			values := []string{value}
+			if f.Value.Type() == "stringArray" {
+				values = strings.Fields(value)
+			}
+			for _, v := range values {
+				if err := cmd.Flags().Set(f.Name, v); err != nil {
+					failed = usageError{fmt.Errorf("%s=%q: %w", name, value, err), "see `" + cmd.CommandPath() + " --help`"}
+				}
+			}
+		})
+		return failed
+	}
+}
+
+func variableOf(flag string) string {
+	return "PERCH_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+func (p *Process) variable(name string) (string, bool) {
+	for _, e := range p.Environ {
+		if value, ok := strings.CutPrefix(e, name+"="); ok && value != "" {
+			return value, true
+		}
+	}
+	return "", false
+}

@@ -1,0 +1,167 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/perchserver/perch/internal/daemon"
+	"github.com/perchserver/perch/internal/listen"
+)
+
+// defaultListen is where `perch run` listens when nobody says otherwise.
+const defaultListen = "http://localhost:8080"
+
+func (p *Process) runCommand() *cobra.Command {
+	var urls []string
+	var level string
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "run [DIR]",
+		Short: "Serve a folder: the application it holds, or its files",
+		Long: `Serve the application in DIR (the current folder if none is given), starting
+it on the first request. DIR is what "dotnet publish" wrote, or any folder with
+a web.config; without one, Perch looks at what the folder holds.
+
+When it is ready, run prints one line for each listening URL. It serves until
+it is told to stop: TERM or INT (Ctrl-C) lets requests in flight end, a second
+one stops at once, HUP reads the configuration again.
+
+A listening URL is http://HOST:PORT or unix:PATH. An IP address, * or localhost
+serves every host name, any other name is the only one served. Port 0 takes a
+free one.`,
+		Example: "  perch run ./publish\n  perch run ./publish --listen http://*:80 --listen unix:/run/shop.sock",
+		Args:    args(0, 1, "at most one folder"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			folder, err := folderArgument(args)
+			if err != nil {
+				return err
+			}
+			bindings, err := parseListen(urls)
+			if err != nil {
+				return err
+			}
+			log, err := p.logger(level)
+			if err != nil {
+				return err
+			}
+			return p.run(daemon.Options{Folder: folder, Bindings: bindings, Environ: p.Environ, Log: log,
+				Executable: executable(), GuardianArgs: []string{guardianRole}}, asJSON)
+		},
+	}
+	c.Flags().StringArrayVarP(&urls, "listen", "l", nil, "listening `URL`, repeatable (default "+defaultListen+")")
+	c.Flags().StringVar(&level, "log-level", "info", "least `level` that is logged: debug, info, warn or error")
+	c.Flags().BoolVar(&asJSON, "json", false, "print the listening URLs as one JSON object")
+	return c
+}
+
+// executable is this program, for the guardian's role. On Linux the path
+// stays right when the file is replaced by a newer one.
+func executable() string {
+	const self = "/proc/self/exe"
+	if _, err := os.Stat(self); err == nil {
+		return self
+	}
+	path, err := os.Executable()
+	if err != nil {
+		return os.Args[0]
+	}
+	return path
+}
+
+func folderArgument(args []string) (string, error) {
+	dir := "."
+	if len(args) > 0 {
+		dir = args[0]
+	}
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", fmt.Errorf("folder %s: %w", dir, err)
+	}
+	return abs, nil
+}
+
+// parseListen reads all listening URLs and names all that are wrong.
+func parseListen(urls []string) ([]listen.Binding, error) {
+	if len(urls) == 0 {
+		urls = []string{defaultListen}
+	}
+	var bindings []listen.Binding
+	var errs []error
+	for _, u := range urls {
+		b, err := listen.Parse(u)
+		bindings, errs = append(bindings, b), append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, usageError{err, "a listening URL looks like http://localhost:8080 or unix:/run/perch.sock"}
+	}
+	return bindings, nil
+}
+
+// logger returns the host's log: lines of text on a terminal, JSON elsewhere.
+func (p *Process) logger(level string) (*slog.Logger, error) {
+	var least slog.Level
+	if err := least.UnmarshalText([]byte(level)); err != nil {
+		return nil, usageError{fmt.Errorf("log level %q is not known", level), "the levels are debug, info, warn and error"}
+	}
+	return slog.New(slog.NewTextHandler(p.Stderr, &slog.HandlerOptions{Level: least})), nil
+}
+
+// run starts the daemon, tells where it listens, and obeys signals.
+func (p *Process) run(o daemon.Options, asJSON bool) error {
+	d, err := daemon.Start(o)
+	if err != nil {
+		return err
+	}
+	if err := p.printURLs(d.URLs(), asJSON); err != nil {
+		o.Log.Error("cannot print the listening URLs", "error", err)
+	}
+	for s := range p.Signals {
+		if isReload(s) {
+			d.Reload("signal " + s.String())
+			continue
+		}
+		o.Log.Info("stopping: requests in flight may end", "signal", s.String())
+		break
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), stopTime)
+	defer cancel()
+	stopped := make(chan error, 1)
+	go func() { stopped <- d.Stop(ctx) }()
+	for {
+		select {
+		case err := <-stopped:
+			return err
+		case s := <-p.Signals:
+			if !isReload(s) {
+				o.Log.Warn("stopping at once", "signal", s.String())
+				cancel()
+			}
+		}
+	}
+}
+
+// stopTime is how long requests in flight may take to end after the first
+// signal to stop.
+const stopTime = 30 * time.Second
+
+func (p *Process) printURLs(urls []string, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(p.Stdout).Encode(struct {
+			Listening []string `json:"listening"`
+		}{urls})
+	}
+	for _, u := range urls {
+		if _, err := fmt.Fprintln(p.Stdout, u); err != nil {
+			return err
+		}
+	}
+	return nil
+}

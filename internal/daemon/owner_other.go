@@ -1,0 +1,9 @@
+//go:build !unix
+
+package daemon
+
+import "github.com/perchserver/perch/internal/worker"
+
+// owner reports that applications run as the host's own user: this system has
+// no other way yet.
+func owner(string) (*worker.Account, string, error) { return nil, "", nil }
