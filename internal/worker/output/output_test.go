@@ -1,0 +1,387 @@
+package output
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+	"unicode/utf8"
+)
+
+// sink collects lines.
+type sink struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (s *sink) line(stream Stream, text []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lines = append(s.lines, stream.String()+": "+string(text))
+}
+
+// capture starts a capture whose pipes the test writes to.
+func capture(t *testing.T, o Options) (c *Capture, stdout, stderr *os.File) {
+	t.Helper()
+	c, err := Start(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	stdout, stderr = c.Writers()
+	return c, stdout, stderr
+}
+
+func write(t *testing.T, f *os.File, text string) {
+	t.Helper()
+	if _, err := f.WriteString(text); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestCapture(t *testing.T) {
+	t.Parallel()
+	var s sink
+	var file bytes.Buffer
+	c, stdout, stderr := capture(t, Options{Line: s.line, File: &file})
+	write(t, stdout, "one\ntwo\r\nth")
+	write(t, stdout, "ree\n\n")
+	write(t, stdout, "no end \xff")
+	stdout.Close()
+	write(t, stderr, "bad\n")
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var out, errs []string
+	for _, line := range s.lines {
+		if text, ok := strings.CutPrefix(line, "stdout: "); ok {
+			out = append(out, text)
+		} else {
+			errs = append(errs, line)
+		}
+	}
+	if want := []string{"one", "two", "three", "", "no end \ufffd"}; !slices.Equal(out, want) {
+		t.Errorf("stdout %q, want %q", out, want)
+	}
+	if want := []string{"stderr: bad"}; !slices.Equal(errs, want) {
+		t.Errorf("stderr %q, want %q", errs, want)
+	}
+	// The order of the two streams is that of arrival, which is not known.
+	const outText, errText = "one\ntwo\r\nthree\n\nno end ", "bad\n"
+	if got := c.Tail(); strings.Replace(got, errText, "", 1) != outText+"\ufffd" {
+		t.Errorf("tail %q", got)
+	}
+	if got := strings.Replace(file.String(), errText, "", 1); got != outText+"\xff" { // the file has the very bytes
+		t.Errorf("file %q", got)
+	}
+}
+
+// The tail is exactly 30,000 characters, not bytes, and never cuts one.
+func TestTailIsCutByCharacters(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name, unit string
+	}{{"ascii", "x"}, {"two-bytes", "é"}, {"four-bytes", "🐦"}, {"mixed", "aé漢🐦"}} {
+		for _, n := range []int{MaxTail - 1, MaxTail, MaxTail + 1, 2*MaxTail + 1, 5*MaxTail + 3} {
+			t.Run(fmt.Sprintf("%s-%d", c.name, n), func(t *testing.T) {
+				t.Parallel()
+				runes := []rune(strings.Repeat(c.unit, n))[:n]
+				runes[len(runes)-1] = 'Z'
+				if n >= MaxTail {
+					runes[n-MaxTail] = 'A' // the first that is kept
+				}
+				capture, stdout, _ := capture(t, Options{})
+				write(t, stdout, string(runes))
+				if err := capture.Close(); err != nil {
+					t.Fatal(err)
+				}
+				got := capture.Tail()
+				want := string(runes[max(0, n-MaxTail):])
+				if got != want {
+					t.Errorf("%d characters, first %.3q, last %q; want %d of them", utf8.RuneCountInString(got), got, got[len(got)-1:], utf8.RuneCountInString(want))
+				}
+			})
+		}
+	}
+}
+
+func TestDecoder(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"":                          "",
+		"plain":                     "plain",
+		"é漢🐦":                       "é漢🐦",
+		"cut \xc3":                  "cut \ufffd",
+		"cut \xf0\x9f\x90":          "cut \ufffd\ufffd\ufffd",
+		"\xff\xfe bytes":            "\ufffd\ufffd bytes",
+		"\xe9t\xe9":                 "\ufffdt\ufffd",      // Latin-1
+		"\xed\xa0\x80":              "\ufffd\ufffd\ufffd", // a surrogate
+		"\xc0\x80":                  "\ufffd\ufffd",       // overlong
+		"\x80\x80\x80\x80\x80 tail": "\ufffd\ufffd\ufffd\ufffd\ufffd tail",
+	} {
+		for size := 1; size <= 5; size++ {
+			var d decoder
+			var got []byte
+			for piece := range slices.Chunk([]byte(text), size) {
+				got = append(got, d.decode(piece, false)...)
+				if !utf8.Valid(got) {
+					t.Errorf("%q in pieces of %d: %q is not UTF-8", text, size, got)
+				}
+			}
+			if got = append(got, d.decode(nil, true)...); string(got) != want {
+				t.Errorf("%q in pieces of %d: got %q, want %q", text, size, got, want)
+			}
+		}
+	}
+}
+
+func TestSplitter(t *testing.T) {
+	t.Parallel()
+	x := strings.Repeat("x", MaxLine)
+	for _, c := range []struct {
+		name, text string
+		want       []string
+	}{
+		{"nothing", "", nil},
+		{"one", "a\n", []string{"a"}},
+		{"no-end", "a", []string{"a"}},
+		{"empty-lines", "\n\r\n\n", []string{"", "", ""}},
+		{"cr-alone", "a\rb\n\r", []string{"a\rb", ""}},
+		{"exactly", x + "\nb", []string{x, "b"}},
+		{"exactly-crlf", x + "\r\nb", []string{x, "b"}},
+		{"one-more", x + "y\n", []string{x, "y"}},
+		{"twice", x + x + "\n\n", []string{x, x, ""}},
+		{"long-without-end", x + x + "z", []string{x, x, "z"}},
+		{"between-characters", x[:MaxLine-1] + "é" + "\n", []string{x[:MaxLine-1], "é"}},
+		{"between-wide-characters", x[:MaxLine-2] + "🐦🐦\n", []string{x[:MaxLine-2], "🐦🐦"}},
+	} {
+		for _, size := range []int{1, 7, 1000, 1 << 20} {
+			var got []string
+			s := splitter{emit: func(line []byte) { got = append(got, string(line)) }}
+			// Pieces are cut between characters, as a decoder does.
+			for piece := range slices.Chunk([]rune(c.text), size) {
+				s.write([]byte(string(piece)), false)
+			}
+			s.write(nil, true)
+			if !slices.Equal(got, c.want) {
+				t.Errorf("%s in pieces of %d: %d lines, want %d", c.name, size, len(got), len(c.want))
+			}
+		}
+	}
+}
+
+// Any stream of bytes, cut anywhere, gives the same text: valid UTF-8, lines
+// within their limit, nothing lost.
+func FuzzText(f *testing.F) {
+	f.Add([]byte("one\r\ntwo\n"), uint16(3))
+	f.Add([]byte("\xf0\x9f\x90\xa6\xff\n"), uint16(1))
+	f.Fuzz(func(t *testing.T, text []byte, size uint16) {
+		var whole decoder
+		want := string(whole.decode(text, true))
+		var d decoder
+		var got, joined []byte
+		s := splitter{emit: func(line []byte) {
+			if len(line) > MaxLine || !utf8.Valid(line) || bytes.IndexByte(line, '\n') >= 0 {
+				t.Errorf("line %q", line)
+			}
+			joined = append(joined, line...)
+		}}
+		var last tail
+		for piece := range slices.Chunk(text, int(size)+1) {
+			part := d.decode(piece, false)
+			got = append(got, part...)
+			last.write(part)
+			s.write(part, false)
+		}
+		part := d.decode(nil, true)
+		got = append(got, part...)
+		last.write(part)
+		s.write(part, true)
+		if string(got) != want {
+			t.Errorf("decoded %q, want %q", got, want)
+		}
+		runes := []rune(want)
+		if kept := string(runes[max(0, len(runes)-MaxTail):]); last.String() != kept {
+			t.Errorf("tail %q, want %q", last.String(), kept)
+		}
+		plain := strings.NewReplacer("\r", "", "\n", "")
+		if a, b := plain.Replace(string(joined)), plain.Replace(want); a != b {
+			t.Errorf("lines hold %q, want %q", a, b)
+		}
+	})
+}
+
+// A flood is read at full speed, and every line arrives when the receiver is
+// not slower than the application.
+func TestFlood(t *testing.T) {
+	t.Parallel()
+	const n = 20000
+	var count, bytes atomic.Int64
+	var file countingWriter
+	c, stdout, stderr := capture(t, Options{File: &file, Line: func(_ Stream, line []byte) {
+		count.Add(1)
+		bytes.Add(int64(len(line)) + 1)
+	}})
+	var writers sync.WaitGroup
+	for _, w := range []*os.File{stdout, stderr} {
+		writers.Go(func() {
+			for i := range n {
+				if _, err := fmt.Fprintf(w, "line %d %s\n", i, strings.Repeat("x", i%500)); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	writers.Wait()
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if count.Load() != 2*n || bytes.Load() != file.n {
+		t.Errorf("%d lines of %d bytes, want %d of %d", count.Load(), bytes.Load(), 2*n, file.n)
+	}
+	if got := utf8.RuneCountInString(c.Tail()); got != MaxTail {
+		t.Errorf("tail of %d characters, want %d", got, MaxTail)
+	}
+}
+
+// countingWriter counts, and is only written to by one goroutine at a time.
+type countingWriter struct{ n int64 }
+
+func (w *countingWriter) Write(b []byte) (int, error) {
+	w.n += int64(len(b))
+	return len(b), nil
+}
+
+// A receiver that hangs for ever costs lines, and never stops the application.
+func TestReceiverThatHangs(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	defer close(release)
+	var log lockedBuffer
+	c, stdout, _ := capture(t, Options{
+		Line: func(Stream, []byte) { <-release },
+		Log:  slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	const n = 10 * maxQueue
+	for i := range n {
+		write(t, stdout, fmt.Sprintln("line", i))
+	}
+	start := time.Now()
+	err := c.Close()
+	if err == nil || !strings.Contains(err.Error(), "the log does not take") {
+		t.Errorf("close: %v", err)
+	}
+	if took := time.Since(start); took > CloseLimit+time.Second {
+		t.Errorf("close took %v", took)
+	}
+	if want := fmt.Sprintln("line", n-1); !strings.HasSuffix(c.Tail(), want) {
+		t.Errorf("the tail misses %q", want)
+	}
+	if err2 := c.Close(); err2 != err {
+		t.Errorf("closed again: %v, want the same %v", err2, err)
+	}
+}
+
+// After a receiver recovered, it is told how much is missing.
+func TestDroppedLinesAreCounted(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	var log lockedBuffer
+	var count atomic.Int64
+	c, stdout, _ := capture(t, Options{
+		Line: func(Stream, []byte) { <-release; count.Add(1) },
+		Log:  slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	const n = 4 * maxQueue
+	for i := range n {
+		write(t, stdout, fmt.Sprintln("line", i))
+	}
+	stdout.Close()
+	for deadline := time.Now().Add(10 * time.Second); c.reading.Load() != 1; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the stream was not read to its end")
+		}
+	}
+	dropped := c.dropped.Load()
+	close(release)
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if dropped == 0 || count.Load()+dropped != n {
+		t.Errorf("%d lines arrived and %d were dropped, want %d in all", count.Load(), dropped, n)
+	}
+	if want := fmt.Sprintf("lines=%d", dropped); !strings.Contains(log.String(), want) {
+		t.Errorf("the log says %q, want %s", log.String(), want)
+	}
+}
+
+// lockedBuffer is a buffer for loggers.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// brokenWriter fails after some bytes.
+type brokenWriter struct{ left int }
+
+func (w *brokenWriter) Write(b []byte) (int, error) {
+	if w.left -= len(b); w.left < 0 {
+		return 0, errors.New("disk full")
+	}
+	return len(b), nil
+}
+
+func TestFileThatFails(t *testing.T) {
+	t.Parallel()
+	var log lockedBuffer
+	c, stdout, _ := capture(t, Options{File: &brokenWriter{left: 10000}, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	for range 1000 {
+		write(t, stdout, strings.Repeat("x", 99)+"\n")
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(log.String(), "disk full"); n != 1 {
+		t.Errorf("the error was logged %d times, want once", n)
+	}
+	if n := utf8.RuneCountInString(c.Tail()); n != MaxTail {
+		t.Errorf("tail of %d characters, want %d", n, MaxTail)
+	}
+}
+
+func BenchmarkFlood(b *testing.B) {
+	c, err := Start(Options{Line: func(Stream, []byte) {}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	stdout, _ := c.Writers()
+	text := []byte(strings.Repeat(strings.Repeat("x", 99)+"\n", 40))
+	b.SetBytes(int64(len(text)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := stdout.Write(text); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
