@@ -23,6 +23,7 @@ type behaviour struct {
 	spawnErr     error
 	listenAfter  time.Duration
 	neverListens bool
+	stranger     error         // somebody else has the port
 	exitAfter    time.Duration // 0: does not exit by itself
 	exit         spawn.Exit
 	output       string
@@ -50,7 +51,7 @@ type fakeMachine struct {
 	trouble  []string
 }
 
-func (m *fakeMachine) ReservePort(want uint16) (Reservation, error) {
+func (m *fakeMachine) ReservePort(want uint16) (uint16, func(), error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if want == 0 {
@@ -58,28 +59,20 @@ func (m *fakeMachine) ReservePort(want uint16) (Reservation, error) {
 		want = 10000 + m.nextPort
 	}
 	if m.reserved[want] {
-		return nil, errors.New("the port is taken")
+		return 0, nil, errors.New("the port is taken")
 	}
 	if m.reserved == nil {
 		m.reserved = make(map[uint16]bool)
 	}
 	m.reserved[want] = true
-	return &fakeReservation{m, want}, nil
-}
-
-type fakeReservation struct {
-	m    *fakeMachine
-	port uint16
-}
-
-func (r *fakeReservation) Port() uint16 { return r.port }
-func (r *fakeReservation) Release() {
-	r.m.mu.Lock()
-	defer r.m.mu.Unlock()
-	if !r.m.reserved[r.port] {
-		r.m.trouble = append(r.m.trouble, "a port was released twice")
-	}
-	delete(r.m.reserved, r.port)
+	return want, func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if !m.reserved[want] {
+			m.trouble = append(m.trouble, "a port was released twice")
+		}
+		delete(m.reserved, want)
+	}, nil
 }
 
 type fakeLog struct{ m *fakeMachine }
@@ -92,7 +85,7 @@ func (l fakeLog) Close() error {
 	return nil
 }
 
-func (m *fakeMachine) OpenLog(root, prefix string, at time.Time) (io.WriteCloser, error) {
+func (m *fakeMachine) OpenLog(root, name string, user *spawn.User) (io.WriteCloser, error) {
 	if m.logErr != nil {
 		return nil, m.logErr
 	}
@@ -124,28 +117,31 @@ func (m *fakeMachine) Spawn(ctx context.Context, l Launch) (Process, error) {
 	return p, nil
 }
 
-func (m *fakeMachine) Listening(port uint16, tree func() ([]int, error)) (<-chan Listener, func()) {
-	found := make(chan Listener, 1)
+func (m *fakeMachine) AwaitListener(ctx context.Context, port uint16, tree func() ([]int, error)) (Listener, error) {
 	pids, _ := tree()
 	p := m.process(pids[0])
-	if p.neverListens {
-		return found, func() {}
+	switch {
+	case p.stranger != nil:
+		return Listener{}, p.stranger
+	case p.neverListens:
+		<-ctx.Done()
+		return Listener{}, ctx.Err()
 	}
-	pid := p.pid
+	t := time.NewTimer(p.listenAfter)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return Listener{}, ctx.Err()
+	case <-t.C:
+	}
+	l := Listener{Pid: p.pid, Address: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port)}
 	if p.child {
-		pid += 100
+		l.Pid += 100
 	}
-	t := time.AfterFunc(p.listenAfter, func() {
-		select {
-		case <-p.done:
-		default:
-			m.mu.Lock()
-			p.listensNow = pid
-			m.mu.Unlock()
-			found <- Listener{Pid: pid, Address: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port)}
-		}
-	})
-	return found, func() { t.Stop() }
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	p.listensNow = l.Pid
+	return l, nil
 }
 
 func (m *fakeMachine) Listeners(pids []int) ([]Listener, error) {

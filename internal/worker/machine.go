@@ -13,19 +13,21 @@ import (
 // one.
 type Machine interface {
 	// ReservePort sets a free port aside, so that no other host on this
-	// machine chooses it: want, or any of 10000 to 48000 when want is 0.
-	ReservePort(want uint16) (Reservation, error)
+	// machine chooses it, until release is called: want, or any of 10000 to
+	// 48000 when want is 0.
+	ReservePort(want uint16) (port uint16, release func(), err error)
 
-	// OpenLog creates the stdout log file of one start. prefix is a path as
-	// configured (spec 5.1).
-	OpenLog(root, prefix string, at time.Time) (io.WriteCloser, error)
+	// OpenLog creates the stdout log file of one start, with the rights of
+	// the application's user. name is as configured (spec 5.1).
+	OpenLog(root, name string, user *spawn.User) (io.WriteCloser, error)
 
 	// Spawn starts a process that cannot outlive the host.
 	Spawn(ctx context.Context, l Launch) (Process, error)
 
-	// Listening tells, once, when a process of tree listens on port, and the
-	// loopback address that reaches it. The caller calls stop in any case.
-	Listening(port uint16, tree func() ([]int, error)) (found <-chan Listener, stop func())
+	// AwaitListener waits until a process of tree listens on port, and
+	// returns the loopback address that reaches it. It returns an error when
+	// ctx ends, and when it is clear that there will be no such listener.
+	AwaitListener(ctx context.Context, port uint16, tree func() ([]int, error)) (Listener, error)
 
 	// Listeners returns every listening socket of the processes, with the
 	// address that it is bound to.
@@ -54,12 +56,6 @@ type Launch struct {
 	Line    func(pid int, stream string, line []byte)
 }
 
-// Reservation is a port that is set aside.
-type Reservation interface {
-	Port() uint16
-	Release()
-}
-
 // Listener is a listening socket that was found.
 type Listener struct {
 	Pid     int // of an owner; the first process of the tree where it is one
@@ -86,4 +82,18 @@ type Process interface {
 	// Close ends the capture of the output, which it reads to its end first,
 	// for a bounded time.
 	Close()
+}
+
+// whileRunning returns a context that ends with ctx, after limit, or when the
+// process has ended.
+func whileRunning(ctx context.Context, process Process, limit time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	go func() {
+		defer cancel()
+		select {
+		case <-process.Done():
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
 }

@@ -189,6 +189,16 @@ func TestAWrongAddressIsNamed(t *testing.T) {
 	})
 }
 
+func TestAStrangerOnThePortIsNotWaitedFor(t *testing.T) {
+	stranger := errors.New("somebody else listens")
+	inBubble(t, always(behaviour{stranger: stranger}), nil, func(b *bench) {
+		began := time.Now()
+		if e := b.refused(502, 5); !errors.Is(e, stranger) || time.Since(began) != 0 {
+			t.Errorf("after %v: %v", time.Since(began), e)
+		}
+	})
+}
+
 func TestDisableStartUpErrorPage(t *testing.T) {
 	inBubble(t, always(behaviour{spawnErr: errors.New("no")}), func(s *Settings) { s.DisableStartUpErrorPage = true }, func(b *bench) {
 		if e := b.refused(502, 3); !e.Empty {

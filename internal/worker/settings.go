@@ -111,6 +111,14 @@ const (
 	EventShutDown       = 1033
 )
 
+// user is the identity to run as, nil for the host's own.
+func (s *Settings) user() *spawn.User {
+	if s.User == nil {
+		return nil
+	}
+	return &s.User.User
+}
+
 func (s *Settings) virtualPath() string {
 	if s.VirtualPath == "" {
 		return "/"

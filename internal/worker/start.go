@@ -116,7 +116,7 @@ func (j *journey) prepare() (err error) {
 
 	j.enter(StepLog)
 	if s := j.settings; s.StdoutLog != "" && !s.DiscardOutput {
-		if j.file, err = j.pool.machine.OpenLog(s.Root, s.StdoutLog, time.Now().UTC()); err != nil {
+		if j.file, err = j.pool.machine.OpenLog(s.Root, s.StdoutLog, s.user()); err != nil {
 			j.log.Warn("the stdout log cannot be written; the application runs without it", "event", EventStdoutLog, "err", err)
 			j.file = nil
 		}
@@ -173,17 +173,16 @@ func (j *journey) choosePort(ctx context.Context) (port uint16, text string, rel
 			return 0, "", nil, ctx.Err()
 		}
 	}
-	reservation, err := j.pool.machine.ReservePort(uint16(fixed))
+	port, free, err := j.pool.machine.ReservePort(uint16(fixed))
 	if err != nil {
 		leave()
 		j.log.Error("no port could be chosen", "event", EventStarted, "err", err)
 		return 0, "", nil, err
 	}
-	port = reservation.Port()
 	if text == "" {
 		text = strconv.Itoa(int(port))
 	}
-	return port, text, func() { reservation.Release(); leave() }, nil
+	return port, text, func() { free(); leave() }, nil
 }
 
 // launch is the process to start, told of its port.
@@ -197,12 +196,9 @@ func (j *journey) launch(port string) Launch {
 	}
 	j.report.Command = args
 	l := Launch{
-		Path: j.command.path, Args: args, Dir: s.Root,
+		Path: j.command.path, Args: args, Dir: s.Root, User: s.user(),
 		Env: j.environ.block(port, j.token, instance), Mark: instance,
 		Discard: s.DiscardOutput, Line: s.Line,
-	}
-	if s.User != nil {
-		l.User = &s.User.User
 	}
 	if j.file != nil {
 		l.Log = j.file
@@ -214,20 +210,22 @@ func (j *journey) launch(port string) Launch {
 // address that loopback reaches (spec 2.6). The end of the process is noticed
 // at once.
 func (j *journey) await(ctx context.Context, process Process, port uint16) (Listener, error) {
-	found, stop := j.pool.machine.Listening(port, process.Tree)
-	defer stop()
-	limit := time.NewTimer(j.settings.StartupTimeLimit)
-	defer limit.Stop()
-	select {
-	case l := <-found:
-		return l, nil
-	case <-process.Done():
-		return Listener{}, fmt.Errorf("the application ended with %v before it listened on port %d", process.Exit(), port)
-	case <-limit.C:
-		return Listener{}, fmt.Errorf("port %d: %w of %v", port, errNotListening, j.settings.StartupTimeLimit)
-	case <-ctx.Done():
-		return Listener{}, ctx.Err()
+	limit := j.settings.StartupTimeLimit
+	wait, cancel := whileRunning(ctx, process, limit)
+	defer cancel()
+	l, err := j.pool.machine.AwaitListener(wait, port, process.Tree)
+	if err == nil || ctx.Err() != nil {
+		return l, err
 	}
+	select {
+	case <-process.Done():
+		return l, fmt.Errorf("the application ended with %v before it listened on port %d", process.Exit(), port)
+	default:
+	}
+	if wait.Err() != nil {
+		return l, fmt.Errorf("port %d: %w of %v", port, errNotListening, limit)
+	}
+	return l, err
 }
 
 // diagnose looks at a process that failed, while it is still there.

@@ -113,15 +113,8 @@ func (p *Pool) stop(w *Worker) {
 	if !p.wait(w, w.drained, w.drain) {
 		return
 	}
-	ctx, cancel := context.WithTimeout(p.halt, limit)
+	ctx, cancel := whileRunning(p.halt, w.process, limit)
 	defer cancel()
-	go func() {
-		defer cancel()
-		select {
-		case <-w.process.Done():
-		case <-ctx.Done():
-		}
-	}()
 	if p.ask(ctx, w, limit/2) {
 		<-ctx.Done() // the process ended, or its time is over
 	}
