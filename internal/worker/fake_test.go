@@ -171,8 +171,11 @@ func (m *fakeMachine) Exited(ctx context.Context, pid int) <-chan struct{} {
 func (p *fakeProcess) endChild(heir int) {
 	p.machine.mu.Lock()
 	defer p.machine.mu.Unlock()
-	p.listensNow = heir
-	close(p.childGone)
+	p.listensNow, p.lostListener = heir, p.lostListener || heir == 0
+	if p.childGone != nil {
+		close(p.childGone)
+		p.childGone = nil
+	}
 }
 
 func (m *fakeMachine) process(pid int) *fakeProcess {
@@ -220,14 +223,15 @@ type fakeProcess struct {
 	ended   spawn.Exit
 
 	// Guarded by machine.mu.
-	childGone   chan struct{} // the watch of the descendant that listens
-	listensNow  int           // pid of the listener
-	killed      bool
-	killedFirst bool      // and running until then
-	asked       time.Time // by the signal
-	shutdown    time.Time // by the request
-	endedAt     time.Time
-	closed      bool // its channel
+	childGone    chan struct{} // the watch of the descendant that listens
+	listensNow   int           // pid of the listener
+	lostListener bool
+	killed       bool
+	killedFirst  bool      // and running until then
+	asked        time.Time // by the signal
+	shutdown     time.Time // by the request
+	endedAt      time.Time
+	closed       bool // its channel
 }
 
 func (p *fakeProcess) end(e spawn.Exit) {

@@ -84,7 +84,17 @@ func (h *history) play(settings Settings) {
 			requests.Go(func() { h.request(pool, m, hold) })
 		case op < 65:
 			if n := m.spawned(); n > 0 {
-				m.process(1001 + random.IntN(n)).end(spawn.Exit{Code: 1})
+				p := m.process(1001 + random.IntN(n))
+				switch random.IntN(3) {
+				case 0:
+					p.end(spawn.Exit{Code: 1})
+				case 1:
+					p.endChild(0)
+				default: // it goes on running and stops listening
+					p.endChild(1100)
+					p.endChild(0)
+					requests.Go(func() { h.refusal(pool, p) })
+				}
 			}
 		case op < 78:
 			next := settings
@@ -128,7 +138,7 @@ func (h *history) request(pool *Pool, m *fakeMachine, hold time.Duration) {
 	time.Sleep(hold)
 	p := w.process.(*fakeProcess)
 	m.mu.Lock()
-	if p.killedFirst {
+	if p.killedFirst && !p.lostListener {
 		h.problem("worker %d was killed with an exchange in flight", p.pid)
 	}
 	if !p.asked.IsZero() || !p.shutdown.IsZero() {
@@ -136,6 +146,21 @@ func (h *history) request(pool *Pool, m *fakeMachine, hold time.Duration) {
 	}
 	m.mu.Unlock()
 	w.Release()
+}
+
+// refusal is what a channel does when p refuses a connection.
+func (h *history) refusal(pool *Pool, p *fakeProcess) {
+	pool.mu.Lock()
+	var w *Worker
+	for candidate := range pool.workers {
+		if candidate.process == Process(p) && candidate.slot != nil {
+			w = candidate
+		}
+	}
+	pool.mu.Unlock()
+	if w != nil {
+		pool.refused(w)
+	}
 }
 
 // TestEnterAgainstRetire races the two halves of the reference count.

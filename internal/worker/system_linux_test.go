@@ -320,6 +320,20 @@ func TestRealSpawnErrors(t *testing.T) {
 	}
 }
 
+func TestRealFixedPortThatIsTaken(t *testing.T) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	address := l.Addr().(*net.TCPAddr)
+	b := realPool(t, "listen", nil)
+	_, _, err = b.system.ReservePort(uint16(address.Port))
+	if err == nil || !strings.Contains(err.Error(), "listens on "+address.String()) {
+		t.Errorf("ReservePort: %v", err)
+	}
+}
+
 func TestRealFlood(t *testing.T) {
 	b := realPool(t, "flood=500000 say=end listen", nil)
 	w, _ := b.acquire()
