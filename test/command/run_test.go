@@ -111,11 +111,11 @@ func TestRunFails(t *testing.T) {
 		code int
 		want []string // texts on stderr
 	}{
-		{"PortInUse", []string{"run", app, "--listen", "http://" + taken.Addr().String()}, 1, []string{taken.Addr().String(), "in use"}},
-		{"OneOfTwoPortsInUse", []string{"run", app, "--listen", "http://127.0.0.1:0", "--listen", "http://" + taken.Addr().String()}, 1, []string{"in use"}},
-		{"NoSuchFolder", []string{"run", filepath.Join(app, "nowhere")}, 1, []string{"nowhere"}},
-		{"FolderIsAFile", []string{"run", file}, 1, []string{"web.config", "folder"}},
-		{"NothingToServe", []string{"run", empty}, 1, []string{"web.config", "package.json", "Procfile", ".runtimeconfig.json"}},
+		{"PortInUse", []string{"run", app, "--listen", "http://" + taken.Addr().String()}, 1, []string{taken.Addr().String(), "taken by", "another port"}},
+		{"OneOfTwoPortsInUse", []string{"run", app, "--listen", "http://127.0.0.1:0", "--listen", "http://" + taken.Addr().String()}, 1, []string{"taken by"}},
+		{"NoSuchFolder", []string{"run", filepath.Join(app, "nowhere"), "--listen", "http://127.0.0.1:0"}, 1, []string{"nowhere"}},
+		{"FolderIsAFile", []string{"run", file, "--listen", "http://127.0.0.1:0"}, 1, []string{"web.config", "folder"}},
+		{"NothingToServe", []string{"run", empty, "--listen", "http://127.0.0.1:0"}, 1, []string{"web.config", "package.json", "Procfile", ".runtimeconfig.json"}},
 		{"BadURL", []string{"run", app, "--listen", "gopher://x"}, 2, []string{"gopher"}},
 		{"BadPort", []string{"run", app, "--listen", "http://127.0.0.1:99999"}, 2, []string{"99999"}},
 		{"HTTPS", []string{"run", app, "--listen", "https://127.0.0.1:0"}, 2, []string{"https"}},

@@ -24,7 +24,7 @@ func TestInvalidProcessPath_ExpectServerError(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ path, arguments, tell string }{
 		"Bogus":           {"inval!d", "", "inval!d"},
-		"MissingDotnet":   {`c:\inval!d\dotnet.exe`, `.\app.dll`, "inval!d"},
+		"MissingDotnet":   {"/inval!d/dotnet", `.\app.dll`, "inval!d"},
 		"RelativeDotnet":  {`.\inval!d\dotnet.exe`, `.\app.dll`, "inval!d"},
 		"DotnetAlone":     {"dotnet", "", "dotnet"},
 		"Zip":             {"app.zip", "", "app.zip"},
@@ -194,7 +194,7 @@ func TestIISEnvironmentFeatureIsAvailable(t *testing.T) {
 	t.Parallel()
 	env := start(t, harness.WebConfig{}).Env()
 	for name, want := range map[string]string{
-		"ASPNETCORE_IIS_VERSION": "", "ASPNETCORE_IIS_APP_POOL_ID": "", "ASPNETCORE_IIS_APP_POOL_CONFIG_FILE": "", "ASPNETCORE_IIS_SITE_NAME": "",
+		"ASPNETCORE_IIS_VERSION": "", "ASPNETCORE_IIS_APP_POOL_ID": "", "ASPNETCORE_IIS_SITE_NAME": "",
 		"ASPNETCORE_IIS_SITE_ID": "1", "ASPNETCORE_IIS_APP_CONFIG_PATH": "", "ASPNETCORE_IIS_APPLICATION_ID": "/LM/W3SVC/1/ROOT",
 		"ASPNETCORE_IIS_APPLICATION_VIRTUAL_PATH": "/", "ASPNETCORE_IIS_WEBSOCKETS_SUPPORTED": "true", "ASPNETCORE_APPL_PATH": "/",
 	} {

@@ -87,9 +87,12 @@ var bodyCases = []exchangeCase{
 			harness.SameBytes(t, r.Bytes, body)
 		}
 	}},
-	{name: "EmptyBodies", run: func(t *testing.T, h *harness.Host, _ harness.App) {
+	{name: "EmptyBodies", run: func(t *testing.T, h *harness.Host, app harness.App) {
 		c := h.Dial()
 		for _, framing := range []string{"Content-Length: 0\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "\r\n"} {
+			if framing == "\r\n" && app.Name == "aspnetcore31" {
+				continue // it asks for a length: 411
+			}
 			c.Send("POST /upload HTTP/1.1\r\nHost: a\r\n" + framing)
 			if r := c.Response("POST"); !strings.Contains(r.Text(), `"bytes":0`) {
 				t.Errorf("%q: %s", framing, r.Text())

@@ -106,7 +106,8 @@ var streamCases = []exchangeCase{
 		}
 		c := h.Dial()
 		c.Send("GET /abort?head=1 HTTP/1.1\r\nHost: a\r\n\r\n")
-		if r := c.Response("GET"); r.StatusCode != 200 || r.Err == nil {
+		// The reset may overtake the head of the response.
+		if r := c.Response("GET"); (r.StatusCode != 200 || r.Err == nil) && r.StatusCode != 502 {
 			t.Errorf("cut in the body: %d, error %v: the client was told that the response is whole", r.StatusCode, r.Err)
 		}
 		h.Worker()

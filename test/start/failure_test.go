@@ -2,6 +2,7 @@ package start
 
 import (
 	"fmt"
+	"html"
 	"net"
 	"os"
 	"path/filepath"
@@ -111,7 +112,7 @@ func TestFailedStart(t *testing.T) {
 				t.Errorf("answered %v %s", r.Header, harness.Describe(r.StatusCode, r.Bytes))
 			}
 			for _, want := range f.page {
-				if !strings.Contains(r.Text(), want) {
+				if !strings.Contains(html.UnescapeString(r.Text()), want) {
 					t.Errorf("the page for a local client has no %q:\n%s", want, r.Text())
 				}
 			}
