@@ -60,11 +60,12 @@ func (b *body) Buffered() ([]byte, bool) {
 	if b.sent {
 		return nil, true
 	}
-	if b.chunked || b.err != nil || int64(s.w-s.r) < b.left || b.tooLong(b.left) {
+	if b.chunked || b.err != nil || int64(s.w-s.r) < b.left || b.tooLong() {
 		return nil, false
 	}
 	p := s.in[s.r : s.r+int(b.left)]
 	s.r += len(p)
+	b.unexpect()
 	b.took(len(p))
 	return p, true
 }
@@ -85,7 +86,7 @@ func (b *body) Read(p []byte) (int, error) {
 		return 0, io.EOF
 	case len(p) == 0:
 		return 0, nil
-	case b.tooLong(1):
+	case b.tooLong():
 		return 0, b.fail(errTooLarge)
 	}
 	if b.chunked {
@@ -106,8 +107,20 @@ func (b *body) Read(p []byte) (int, error) {
 // received copies bytes that are in the buffer already.
 func (b *body) received(p []byte) int {
 	n := copy(p, b.s.in[b.s.r:b.s.w])
+	if n > 0 {
+		b.unexpect()
+	}
 	b.s.r += n
 	return n
+}
+
+// unexpect notes that the client did not wait to be asked.
+func (b *body) unexpect() {
+	if b.expect {
+		b.s.out.mu.Lock()
+		b.expect = false
+		b.s.out.mu.Unlock()
+	}
 }
 
 // took counts bytes of a body with a length.
@@ -119,10 +132,8 @@ func (b *body) took(n int) {
 	}
 }
 
-// tooLong reports whether n more bytes would be beyond the limit.
-func (b *body) tooLong(n int64) bool {
-	return b.most >= 0 && (b.count+n > b.most || !b.chunked && b.count+b.left > b.most)
-}
+// tooLong reports whether the declared length is beyond the limit.
+func (b *body) tooLong() bool { return b.most >= 0 && !b.chunked && b.count+b.left > b.most }
 
 func (b *body) fail(err error) error {
 	b.err = err
@@ -146,6 +157,9 @@ func (b *body) readChunked(p []byte) (int, error) {
 		in := s.in[s.r:s.w]
 		if k := int(min(b.decoder.Left(), uint64(len(p)))); k > 0 && k < len(in) {
 			in = in[:k]
+		}
+		if len(in) > 0 {
+			b.unexpect()
 		}
 		data, n, err := b.decoder.Next(in, &b.trailer, &s.conn.server.set.Head)
 		if err != nil {
@@ -175,14 +189,17 @@ func (b *body) counted(n int) (int, error) {
 	return n, nil
 }
 
-// fill reads more framing into the buffer behind the head. Trailer fields
-// point into it, so what was handed out is never moved.
+// fill reads more framing into the buffer behind the head, which stays where
+// it is. Nothing else in the buffer is in use: data is copied out, and trailer
+// fields are parsed once all of them are there.
 func (b *body) fill() error {
+	const room = 2 << 10 // reading into less is not worth a system call
 	s := b.s
-	if s.r == s.w && !b.decoder.InTrailer() {
-		s.r, s.w = s.base, s.base
+	if s.r == s.w || len(s.in)-s.w < room {
+		s.w = s.base + copy(s.in[s.base:], s.in[s.r:s.w])
+		s.r = s.base
 	}
-	if s.w == len(s.in) {
+	if len(s.in)-s.w < room {
 		larger := make([]byte, s.w-s.r+s.conn.server.set.Head.Fields+bufferSize)
 		s.w = copy(larger, s.in[s.r:s.w])
 		s.in, s.r, s.base = larger, 0, 0
@@ -199,20 +216,32 @@ func (b *body) readSocket(p []byte) (int, error) {
 		return 0, err
 	}
 	s := b.s
-	set := &s.conn.server.set
-	allowed := set.BodyGrace + time.Duration(b.count/set.MinRate)*time.Second - b.waited
 	begin := s.conn.server.watch.Now()
-	s.conn.sock.LimitRead(max(allowed, sockio.Tick))
+	s.conn.sock.LimitRead(b.credit())
+	if b.interrupted.Load() { // it may have come before the limit was set
+		return 0, errInterrupted
+	}
 	n, err := s.conn.sock.Read(p)
+	if err != nil {
+		return 0, b.cause(err)
+	}
 	s.conn.sock.LimitRead(0)
 	b.waited += s.conn.server.watch.Now().Sub(begin)
-	switch {
-	case err == nil:
-		return n, nil
-	case b.interrupted.Load():
-		return n, errInterrupted
+	return n, nil
+}
+
+// credit is how long the next wait for the client may take.
+func (b *body) credit() time.Duration {
+	set := &b.s.conn.server.set
+	return max(set.BodyGrace+time.Duration(b.count/set.MinRate)*time.Second-b.waited, sockio.Tick)
+}
+
+// cause tells an interruption from a failure of the client.
+func (b *body) cause(err error) error {
+	if b.interrupted.Load() {
+		return errInterrupted
 	}
-	return n, badBody(err)
+	return badBody(err)
 }
 
 // ask tells a client that waits to be asked for the body to send it, once.
@@ -236,10 +265,8 @@ func (b *body) ask() error {
 
 // WriteTo implements exchange.Body.
 func (b *body) WriteTo(w io.Writer) (total int64, err error) {
-	if dst, ok := w.(*sockio.Conn); ok && !b.chunked && b.left >= spliceFrom && !b.tooLong(0) && b.err == nil {
-		if total, err = b.splice(dst); err != sockio.ErrNoSplice {
-			return total, err
-		}
+	if dst, ok := w.(*sockio.Conn); ok && !b.chunked && b.left >= spliceFrom && !b.tooLong() && b.err == nil {
+		return b.splice(dst)
 	}
 	buf := b.s.conn.server.bulk.Get().(*[bulkSize]byte)
 	defer b.s.conn.server.bulk.Put(buf)
@@ -269,19 +296,32 @@ func (b *body) splice(dst *sockio.Conn) (total int64, err error) {
 			return 0, err
 		}
 		s.r += int(n)
+		b.unexpect()
 		b.took(int(n))
 		total = n
+	}
+	if b.sent {
+		return total, nil
 	}
 	if err := b.ask(); err != nil {
 		return total, b.fail(err)
 	}
-	s.conn.sock.LimitRead(s.conn.server.set.BodyGrace)
+	s.conn.sock.LimitRead(b.credit())
+	if b.interrupted.Load() {
+		return total, b.fail(errInterrupted)
+	}
 	n, err := dst.Splice(s.conn.sock, b.left)
-	s.conn.sock.LimitRead(0)
 	b.took(int(n))
 	var side *sockio.SideError
-	if errors.As(err, &side) && side.Reading {
-		err = b.fail(badBody(side.Err))
+	if errors.As(err, &side) {
+		// Where the destination failed, bytes may be lost between the two:
+		// the position in what the client sends is not known any more.
+		if err = side.Err; side.Reading {
+			err = b.cause(err)
+			b.err = err
+		} else {
+			b.err = errLost
+		}
 	}
 	return total + n, err
 }
@@ -291,9 +331,6 @@ func (b *body) splice(dst *sockio.Conn) (total int64, err error) {
 func (b *body) drain() bool {
 	const most = 4 << 20
 	if b.interrupted.Swap(false) && b.err == errInterrupted {
-		if b.s.conn.sock.ForgiveRead() != nil {
-			return false
-		}
 		b.err = nil
 	}
 	if b.expect || b.err != nil || b.left > most {
@@ -319,6 +356,7 @@ var errTooLarge = &exchange.Error{Status: 413, Op: "read request body", Close: t
 
 var (
 	errInterrupted   = errors.New("reading the body was interrupted")
+	errLost          = errors.New("the body was given up in the middle")
 	errNotAsked      = errors.New("the response began before the client was asked for the body")
 	continueResponse = []byte("HTTP/1.1 100 Continue\r\n\r\n")
 )
@@ -329,8 +367,11 @@ func badBody(err error) error {
 	switch err {
 	case sockio.ErrLimit:
 		e.Status, e.Public = 408, "The request body arrived too slowly"
-	case io.EOF:
-		e.Err = io.ErrUnexpectedEOF
+	case io.EOF, io.ErrUnexpectedEOF:
+		err = http1.CutShort
+	}
+	if fault, ok := err.(http1.Fault); ok {
+		e.Status, e.Public, e.Err = fault.Status(), fault.Error(), fault
 	}
 	return e
 }

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"bytes"
+	"io"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -18,7 +19,9 @@ type conn struct {
 	sock   *sockio.Conn
 	facts  exchange.Conn
 
-	idle atomic.Bool // between exchanges: may be closed without loss
+	// idle is set between exchanges. Whoever takes it away has the
+	// connection: run, to serve what came, or endIfIdle, to close it.
+	idle atomic.Bool
 
 	mu      sync.Mutex
 	session *session // nil while parked
@@ -90,11 +93,10 @@ func (c *conn) Gone() {
 	}
 }
 
-// endIfIdle closes the connection if no exchange is in hand.
+// endIfIdle closes the connection if no exchange is in hand, and none is
+// waiting to be read.
 func (c *conn) endIfIdle() {
-	if c.sock.Unpark() {
-		c.close()
-	} else if c.idle.Load() && c.sock.Alive() {
+	if c.sock.Alive() && c.idle.CompareAndSwap(true, false) {
 		c.sock.Abort()
 	}
 }
@@ -102,10 +104,6 @@ func (c *conn) endIfIdle() {
 // cut ends the connection whatever it does. An exchange that waits for its
 // backend is told as if its client had gone.
 func (c *conn) cut() {
-	if c.sock.Unpark() {
-		c.close()
-		return
-	}
 	c.sock.Abort()
 	c.Gone()
 }
@@ -116,14 +114,15 @@ func (c *conn) close() {
 }
 
 // run serves the connection until it closes or parks. woken says that it
-// comes from the watcher, by input or because its idle time has passed.
+// comes from the watcher.
 func (c *conn) run(woken bool) {
+	if c.sock.Aborted() || woken && c.sock.Expired() {
+		c.close() // its idle time has passed, or all ends: no session is needed for that
+		return
+	}
+	defer c.survive()
 	s := c.attach()
 	for more := true; more; {
-		c.idle.Store(true)
-		if c.server.draining.Load() && c.facts.Requests > 0 && s.r == s.w {
-			break
-		}
 		switch s.next(woken) {
 		case arrived:
 			more, woken = s.exchange(), false
@@ -134,6 +133,19 @@ func (c *conn) run(woken bool) {
 		}
 	}
 	c.detach()
+	c.close()
+}
+
+// survive keeps a mistake of the driver to the connection it happened on.
+func (c *conn) survive() {
+	p := recover()
+	if p == nil {
+		return
+	}
+	c.server.set.Log.Error("panic in the driver", "connection", c.facts.ID(), "panic", p, "stack", string(debug.Stack()))
+	c.mu.Lock()
+	c.session = nil
+	c.mu.Unlock()
 	c.close()
 }
 
@@ -154,13 +166,22 @@ func (s *session) empty() {
 
 // next waits for a request and reads its head.
 func (s *session) next(woken bool) arrival {
-	if s.r == s.w {
-		s.empty()
-		if a := s.await(woken); a != arrived {
-			return a
+	for {
+		if s.r == s.w {
+			s.empty()
+			if a := s.await(woken); a != arrived {
+				return a
+			}
+			woken = false
+		}
+		if s.skipEmptyLines(); s.r < s.w {
+			break
 		}
 	}
-	s.skipEmptyLines()
+	if err := http1.CheckStart(s.in[s.r]); err != nil {
+		s.refuseHead(err)
+		return finished
+	}
 	s.x.Begin = s.conn.server.watch.Now()
 	n, err := s.scan.Scan(s.in[s.r:s.w], &s.conn.server.set.Head)
 	if n == 0 && err == nil {
@@ -172,7 +193,6 @@ func (s *session) next(woken bool) arrival {
 	if n == 0 || err != nil {
 		return finished
 	}
-	s.conn.idle.Store(false)
 	if !s.parse(n) {
 		return finished
 	}
@@ -183,22 +203,27 @@ func (s *session) next(woken bool) arrival {
 // is parked.
 func (s *session) await(woken bool) arrival {
 	c, idle := s.conn, s.conn.server.set.IdleTime
-	c.sock.LimitRead(min(parkAfter, idle))
-	n, err := c.sock.Read(s.in)
-	if err == sockio.ErrLimit && !woken && idle > parkAfter && c.sock.ForgiveRead() == nil {
-		if c.sock.CanPark() {
-			c.detach()
-			if !c.sock.Park(idle - parkAfter) {
-				c.close()
-			}
-			// From here on the connection belongs to whoever takes it out of
-			// the watcher, which may be happening already.
-			return departed
-		}
-		c.sock.LimitRead(idle - parkAfter)
-		n, err = c.sock.Read(s.in)
+	c.idle.Store(true)
+	if c.server.draining.Load() && c.sock.Alive() {
+		return finished
 	}
-	if err != nil {
+	parks := !woken && idle > parkAfter && c.sock.CanPark()
+	switch {
+	case woken: // the limit is that of Park
+	case parks:
+		c.sock.LimitRead(parkAfter)
+	default:
+		c.sock.LimitRead(idle)
+	}
+	n, err := c.sock.Read(s.in)
+	if parks && err == sockio.ErrLimit {
+		c.detach()
+		if !c.sock.Park(idle - parkAfter) {
+			c.close()
+		}
+		return departed
+	}
+	if err != nil || !c.idle.CompareAndSwap(true, false) {
 		return finished
 	}
 	c.sock.LimitRead(0)
@@ -206,10 +231,10 @@ func (s *session) await(woken bool) arrival {
 	return arrived
 }
 
-// skipEmptyLines drops up to two empty lines that some clients send behind a
-// body (RFC 9112 section 2.2).
+// skipEmptyLines drops the empty lines that some clients send behind a body
+// (RFC 9112 section 2.2).
 func (s *session) skipEmptyLines() {
-	for i := 0; i < 2 && bytes.HasPrefix(s.in[s.r:s.w], []byte("\r\n")); i++ {
+	for bytes.HasPrefix(s.in[s.r:s.w], []byte("\r\n")) {
 		s.r += 2
 		s.scan.Reset()
 	}
@@ -226,10 +251,13 @@ func (s *session) readHead() (int, error) {
 		}
 		n, err := s.conn.sock.Read(s.in[s.w:])
 		if err != nil {
-			if err == sockio.ErrLimit {
+			switch err {
+			case sockio.ErrLimit:
 				return 0, errHeaderTime
+			case io.EOF:
+				return 0, http1.CutShort
 			}
-			return 0, nil // gone in the middle of a head: nobody to tell
+			return 0, nil // broken: there is nobody to tell
 		}
 		s.w += n
 		if s.scan.Untouched() {
@@ -286,20 +314,24 @@ func (s *session) parse(n int) bool {
 // whether the connection can go on.
 func (s *session) exchange() bool {
 	err := s.handle()
-	switch {
-	case s.out.upgraded:
-		return false
-	case err != nil && s.x.Response.Started, s.out.broken:
-		return false // cut: the client sees that the response is not whole
-	case err != nil:
-		s.refuse(err)
-		return false
-	case !s.x.Response.Started:
-		s.refuse(errNoAnswer)
+	if s.out.upgraded {
 		return false
 	}
-	if !s.out.finish() {
+	if err == nil {
+		err = s.out.problem()
+	}
+	switch {
+	case err == nil:
+		if !s.out.finish() {
+			return false
+		}
+	case s.out.sent:
+		s.cut(err)
 		return false
+	default:
+		if s.fail(err); s.out.broken {
+			return false
+		}
 	}
 	if !s.out.keep {
 		s.linger()
@@ -312,11 +344,23 @@ func (s *session) exchange() bool {
 func (s *session) handle() (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.conn.server.set.Log.Error("panic while handling a request", "panic", p, "stack", string(debug.Stack()))
+			s.conn.server.set.Log.Error("panic while handling a request",
+				"request", s.x.ID(), "panic", p, "stack", string(debug.Stack()))
+			s.x.WhenGone(nil)
 			err = exchange.Errorf(500, 0, "handle request", "panic: %v", p)
 		}
 	}()
 	return (*s.conn.server.handler.Load()).Serve(&s.x)
+}
+
+// cut ends a response that cannot be completed in a way that the client sees:
+// before the length that was announced, before the last chunk, or, where the
+// end of the connection is the end of the body, with a reset.
+func (s *session) cut(err error) {
+	s.conn.server.set.Log.Debug("response cut", "request", s.x.ID(), "error", err)
+	if s.out.framing == untilClose {
+		s.conn.sock.Reset()
+	}
 }
 
 // rest reads away what the handler left of the request body, so that the
@@ -330,23 +374,20 @@ func (s *session) rest() bool {
 }
 
 // linger closes the sending direction and reads away what the client still
-// sends, for a bounded time and amount: closing with unread bytes would reset
-// the connection and destroy the response on its way.
+// sends, for a bounded time: closing with unread bytes would reset the
+// connection and destroy the response on its way (RFC 9112 section 9.6).
 func (s *session) linger() {
-	if s.body.Sent() && s.framing.Close {
-		return // the client has said that nothing follows
-	}
-	const most = 1 << 20
 	sock := s.conn.sock
+	if s.body.Sent() && s.framing.Close && sock.Alive() {
+		return // the client has said that nothing follows, and nothing does
+	}
 	if sock.CloseWrite() != nil {
 		return
 	}
 	sock.LimitRead(s.conn.server.set.DrainTime)
-	for read := 0; read < most; {
-		n, err := sock.Read(s.in)
-		if err != nil {
+	for {
+		if _, err := sock.Read(s.in); err != nil {
 			return
 		}
-		read += n
 	}
 }

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"errors"
+	"strconv"
 
 	"github.com/perchserver/perch/internal/exchange"
 	"github.com/perchserver/perch/internal/http1"
@@ -18,44 +19,74 @@ func (s *session) refuseHead(err error) {
 	s.conn.facts.Requests++
 	s.x.Reset()
 	s.x.Request.Method, s.x.Request.Proto = "GET", exchange.HTTP11
+	s.framing = http1.Framing{}
 	s.body.reset()
 	s.out.reset()
 	s.refuse(err)
 }
 
-// refuse answers with the bare status that belongs to err and ends the
-// connection: what follows on it cannot be trusted.
+// refuse answers a request that is not one, and ends the connection: what
+// follows on it cannot be trusted.
 func (s *session) refuse(err error) {
-	status, public := 500, ""
+	s.framing.Close = false // the client has not said that nothing follows
+	s.out.closing = true
+	if s.answer(err) {
+		s.linger()
+	}
+}
+
+// fail answers in place of a handler that could not, after nothing was sent.
+func (s *session) fail(err error) {
+	s.out.reset()
+	s.out.closing = s.x.Response.Close || exchange.AsError(err).Close
+	s.answer(err)
+}
+
+// answer writes the bare response that belongs to err: the page that people
+// see is the business of a module. It reports whether it reached the socket.
+func (s *session) answer(err error) bool {
 	var fault http1.Fault
 	var failed *exchange.Error
 	switch {
+	case errors.As(err, &failed): // its cause may be a fault of the other side
 	case errors.As(err, &fault):
-		status, public = fault.Status(), fault.Error()
-	case errors.As(err, &failed):
-		status, public = failed.Status, failed.Public
+		failed = &exchange.Error{Status: fault.Status(), Public: fault.Error()}
+	default:
+		failed = exchange.AsError(err)
 	}
-	x := &s.x
-	x.Response.Status, x.Response.Reason = status, nil
-	x.Response.Header.Reset()
-	body := http1.Phrase(status)
-	if public != "" {
-		body += ": " + public
+	r := &s.x.Response
+	h := r.Header
+	h.Reset()
+	*r = exchange.Response{Status: failed.Status, SubStatus: failed.SubStatus, Header: h, Writer: &s.out}
+	body := text(failed)
+	if body != "" {
+		r.Header.AddString(exchange.ContentType, "text/plain; charset=utf-8")
 	}
-	body += ".\n"
-	x.Response.Header.AddString(exchange.ContentType, "text/plain; charset=utf-8")
-	if status == 405 {
-		x.Response.Header.AddString(exchange.Allow, "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH")
+	switch {
+	case fault == http1.AsteriskTarget:
+		r.Header.AddString(exchange.Allow, "OPTIONS")
+	case failed.Status == 405:
+		r.Header.AddString(exchange.Allow, "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH")
+	case failed.RetryAfter > 0:
+		r.Header.AddString(exchange.RetryAfter, strconv.Itoa(failed.RetryAfter))
 	}
-	x.Response.Length = int64(len(body))
-	s.framing.Close = false // the client has not said that nothing follows
-	s.out.closing = true
-	s.conn.server.set.Log.Debug("request refused", "request", x.ID(), "status", status, "error", err)
-	if s.out.WriteHead(x) != nil {
-		return
+	r.Length = int64(len(body))
+	s.conn.server.set.Log.Debug("request refused", "request", s.x.ID(), "status", failed.Status, "error", err)
+	if s.out.WriteHead(&s.x) != nil {
+		s.out.broken = true
+		return false
 	}
 	s.out.Write([]byte(body))
-	if s.out.finish() {
-		s.linger()
+	return s.out.finish()
+}
+
+// text is what the body of a bare response says.
+func text(e *exchange.Error) string {
+	switch {
+	case e.Empty:
+		return ""
+	case e.Public == "":
+		return http1.Phrase(e.Status) + ".\n"
 	}
+	return http1.Phrase(e.Status) + ": " + e.Public + ".\n"
 }

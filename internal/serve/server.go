@@ -10,6 +10,7 @@ package serve
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -108,12 +109,21 @@ type Listener struct {
 	URL string // as printed at start
 }
 
-// Serve accepts on l until Shutdown or Close; it returns at once.
+// Serve accepts on l until l is closed or Shutdown; it returns at once.
 func (s *Server) Serve(l Listener) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining.Load() {
+		l.Close()
+		return
+	}
 	s.listeners[l.Listener] = struct{}{}
-	s.mu.Unlock()
-	s.accepting.Go(func() { s.accept(l) })
+	s.accepting.Go(func() {
+		s.accept(l)
+		s.mu.Lock()
+		delete(s.listeners, l.Listener)
+		s.mu.Unlock()
+	})
 }
 
 func (s *Server) accept(l Listener) {
@@ -143,13 +153,13 @@ func (s *Server) accept(l Listener) {
 func (s *Server) start(nc net.Conn, url string) {
 	c := &conn{server: s}
 	c.facts = exchange.Conn{Serial: s.serial.Add(1), Listener: url, RemoteText: "127.0.0.1"}
-	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
-		c.facts.Remote = unmap(a.AddrPort())
-		c.facts.Local = unmap(nc.LocalAddr().(*net.TCPAddr).AddrPort())
+	if c.facts.Remote = addrPort(nc.RemoteAddr()); c.facts.Remote.IsValid() {
+		c.facts.Local = addrPort(nc.LocalAddr())
 		c.facts.RemoteText = c.facts.Remote.String()
 	}
 	c.sock = s.watch.Adopt(nc, c)
 	c.sock.LimitWrite(s.set.BodyGrace)
+	c.sock.MinRate(s.set.MinRate)
 	s.mu.Lock()
 	s.conns[c] = struct{}{}
 	s.mu.Unlock()
@@ -157,8 +167,16 @@ func (s *Server) start(nc net.Conn, url string) {
 	go c.run(false)
 }
 
-// unmap turns an IPv4 address that came over a dual-stack socket into itself.
-func unmap(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
+// addrPort returns the address of a TCP socket, zero for another. An IPv4
+// address that came over a dual-stack socket becomes itself.
+func addrPort(a net.Addr) netip.AddrPort {
+	t, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	ap := t.AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}
 
 // forget is called once for every connection, when it is closed.
 func (s *Server) forget(c *conn) {
@@ -178,14 +196,14 @@ func (s *Server) StopAccepting() {
 	for l := range s.listeners {
 		l.Close()
 	}
-	clear(s.listeners)
 	s.mu.Unlock()
 	s.accepting.Wait()
 }
 
 // Shutdown stops accepting, lets exchanges in flight end and closes idle
 // connections. When ctx ends first, what is left is cut, and the error of ctx
-// returned. It is called once.
+// returned; a handler that does not notice even that is left behind after the
+// drain time. It is called once.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.StopAccepting()
 	s.each((*conn).endIfIdle)
@@ -200,8 +218,14 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	s.each((*conn).cut)
-	<-done // every wait of a cut connection ends at once
-	return ctx.Err()
+	late := time.NewTimer(s.set.DrainTime)
+	defer late.Stop()
+	select {
+	case <-done:
+		return ctx.Err()
+	case <-late.C:
+		return fmt.Errorf("%w; %d connections are held by handlers that do not return", ctx.Err(), s.Connections())
+	}
 }
 
 func (s *Server) each(f func(*conn)) {

@@ -22,12 +22,13 @@ type writer struct {
 	keep     bool  // the connection goes on after this response
 	closing  bool  // the response was told to be the last
 	upgraded bool
-	broken   bool // nothing more can be sent
+	broken   bool // the response cannot be completed
+	sent     bool // some of it has left for the socket
 
-	// mu keeps the interim response that the reader of the body sends apart
-	// from the head.
+	// mu keeps the "100 Continue" that the reader of the body may send on
+	// another goroutine apart from what is sent here.
 	mu    sync.Mutex
-	final bool // the head was accepted: no interim response may follow
+	final bool // the head was accepted: it is too late to ask
 
 	dateSecond int64
 	date       [29]byte // http date of dateSecond
@@ -45,7 +46,7 @@ const (
 func (w *writer) reset() {
 	w.buf = w.buf[:0]
 	w.framing, w.left = noBody, 0
-	w.keep, w.closing, w.upgraded, w.broken, w.final = false, false, false, false, false
+	w.keep, w.closing, w.upgraded, w.broken, w.sent, w.final = false, false, false, false, false, false
 }
 
 // Errors of a handler that breaks its contract. Never written.
@@ -53,6 +54,10 @@ var (
 	errHeadTwice  = errors.New("the head of a response was written twice")
 	errBadStatus  = errors.New("the status of a response is not one of a final response")
 	errTooMuch    = errors.New("more body bytes than the response announced")
+	errTooLittle  = errors.New("fewer body bytes than the response announced")
+	errNotWhole   = errors.New("the response could not be completed")
+	errNotInterim = errors.New("the status of an interim response is not one of 100 to 199, 101 left out")
+	errNot101     = errors.New("the status of an upgrade is not 101")
 	errNotStarted = errors.New("a body was written before its head")
 )
 
@@ -88,8 +93,9 @@ func (w *writer) WriteHead(x *exchange.Exchange) error {
 	return nil
 }
 
-// close decides whether the connection ends with this response and shuts the
-// door for interim responses.
+// close decides whether the connection ends with this response. A body that
+// the client was not asked for may come or not: only the end of the connection
+// tells (RFC 9110 section 10.1.1).
 func (w *writer) close(r *exchange.Response) {
 	s := w.s
 	r.Started = true
@@ -122,23 +128,33 @@ func (w *writer) frame(x *exchange.Exchange) {
 // that are the driver's own are left out.
 func (w *writer) head(x *exchange.Exchange) {
 	r := &x.Response
-	b := http1.AppendStatusLine(w.buf, r.Status, r.Reason)
+	reason := r.Reason
+	if !http1.ValidValue(reason) {
+		reason = nil
+	}
+	b := http1.AppendStatusLine(w.buf, r.Status, reason)
 	b = append(b, "Date: "...)
 	b = append(b, w.now()...)
 	b = append(b, '\r', '\n')
-	for i := range r.Header.Fields {
-		f := &r.Header.Fields[i]
+	w.buf = appendFields(b, &r.Header)
+}
+
+// appendFields appends the fields that are not the driver's own. One that
+// would break the framing is left out.
+func appendFields(b []byte, h *exchange.Header) []byte {
+	for i := range h.Fields {
+		f := &h.Fields[i]
 		switch f.ID {
 		case exchange.Connection, exchange.ContentLength, exchange.TransferEncoding, exchange.Date, exchange.KeepAlive:
 			continue
 		}
 		name := f.NameBytes()
 		if f.ID == exchange.Other && !http1.ValidField(name, f.Value) || !http1.ValidValue(f.Value) {
-			continue // it would break the framing: better without it
+			continue
 		}
 		b = http1.AppendField(b, name, f.Value)
 	}
-	w.buf = b
+	return b
 }
 
 // now returns the time for the Date field.
@@ -210,6 +226,7 @@ func (w *writer) Flush() error {
 }
 
 func (w *writer) send(p []byte) error {
+	w.sent = true
 	_, err := w.s.conn.sock.Write(p)
 	if err != nil {
 		return w.lost(err)
@@ -229,10 +246,9 @@ func (w *writer) ReadFrom(r io.Reader) (total int64, err error) {
 	if l, ok := r.(*io.LimitedReader); ok && l.N >= spliceFrom && w.framing != noBody {
 		switch src := l.R.(type) {
 		case *sockio.Conn:
-			if total, err = w.splice(src, l.N); err != sockio.ErrNoSplice {
-				l.N -= total
-				return total, err
-			}
+			total, err = w.splice(src, l.N)
+			l.N -= total
+			return total, err
 		case *os.File:
 			if w.framing == withLength {
 				return w.sendFile(l)
@@ -276,10 +292,7 @@ func (w *writer) splice(src *sockio.Conn, n int64) (int64, error) {
 	moved, err := w.s.conn.sock.Splice(src, n)
 	w.left -= moved
 	w.s.x.Response.Written += moved
-	switch {
-	case err == sockio.ErrNoSplice && w.framing != inChunks:
-		return 0, err
-	case err != nil:
+	if err != nil {
 		w.broken = true // the framing promised more
 		var side *sockio.SideError
 		if errors.As(err, &side) && !side.Reading {
@@ -293,10 +306,8 @@ func (w *writer) splice(src *sockio.Conn, n int64) (int64, error) {
 	return moved, nil
 }
 
-// sendFile sends a part of a file from the page cache. It goes in pieces, so
-// that the time limit is one of progress.
-func (w *writer) sendFile(l *io.LimitedReader) (total int64, err error) {
-	const piece = 1 << 20
+// sendFile sends a part of a file from the page cache.
+func (w *writer) sendFile(l *io.LimitedReader) (int64, error) {
 	if l.N > w.left {
 		w.broken = true
 		return 0, errTooMuch
@@ -304,59 +315,68 @@ func (w *writer) sendFile(l *io.LimitedReader) (total int64, err error) {
 	if err := w.Flush(); err != nil {
 		return 0, err
 	}
-	for all := l.N; total < all; {
-		l.N = min(all-total, piece)
-		n, err := w.s.conn.sock.SendFile(l)
-		total += n
-		w.left -= n
-		w.s.x.Response.Written += n
-		if err != nil {
-			return total, w.lost(err)
-		}
-		if n == 0 {
-			return total, io.ErrUnexpectedEOF // the file became shorter
-		}
+	n, err := w.s.conn.sock.SendFile(l)
+	w.left -= n
+	w.s.x.Response.Written += n
+	switch {
+	case err != nil:
+		return n, w.lost(err)
+	case l.N > 0:
+		return n, io.ErrUnexpectedEOF // the file became shorter
 	}
-	l.N = 0
-	return total, nil
+	return n, nil
 }
 
 // Inform implements exchange.Writer.
 func (w *writer) Inform(status int, h *exchange.Header) error {
-	if w.s.x.Request.Proto < exchange.HTTP11 {
-		return nil
+	switch {
+	case status < 100 || status > 199 || status == 101:
+		return errNotInterim
+	case w.s.x.Response.Started:
+		return errHeadTwice
+	case w.s.x.Request.Proto < exchange.HTTP11:
+		return nil // RFC 9110 section 15.2: HTTP/1.0 knows none
+	}
+	b := http1.AppendStatusLine(make([]byte, 0, 512), status, nil)
+	if h != nil {
+		b = appendFields(b, h)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.final {
-		return nil
+	if _, err := w.s.conn.sock.Write(append(b, '\r', '\n')); err != nil {
+		return w.lost(err)
 	}
-	var small [512]byte
-	b := http1.AppendStatusLine(small[:0], status, nil)
-	if h != nil {
-		b = http1.AppendFields(b, h)
+	return nil
+}
+
+// problem tells why the response cannot be completed, nil if it can.
+func (w *writer) problem() error {
+	switch {
+	case !w.s.x.Response.Started:
+		return errNoAnswer
+	case w.broken:
+		return errNotWhole
+	case w.framing == withLength && w.left != 0:
+		return errTooLittle
 	}
-	return w.send(append(b, '\r', '\n'))
+	return nil
 }
 
 // finish completes the message and reports whether it reached the socket.
 func (w *writer) finish() bool {
-	switch w.framing {
-	case withLength:
-		if w.left != 0 {
-			w.Flush()
-			return false
-		}
-	case inChunks:
+	if w.framing == inChunks {
 		w.buf = http1.AppendLastChunk(w.buf, w.s.x.Response.Trailer)
 	}
-	return w.Flush() == nil && !w.broken
+	return w.Flush() == nil
 }
 
 // Upgrade implements exchange.Writer.
 func (w *writer) Upgrade(x *exchange.Exchange) (exchange.Stream, error) {
-	if x.Response.Started {
+	switch {
+	case x.Response.Started:
 		return nil, errHeadTwice
+	case x.Response.Status != 101:
+		return nil, errNot101
 	}
 	x.Response.Started = true
 	w.upgraded = true
@@ -367,6 +387,7 @@ func (w *writer) Upgrade(x *exchange.Exchange) (exchange.Stream, error) {
 	}
 	w.s.conn.sock.LimitRead(0)
 	w.s.conn.sock.LimitWrite(upgradedWrite)
+	w.s.conn.sock.MinRate(0)
 	return &stream{s: w.s}, nil
 }
 

@@ -26,7 +26,7 @@ var ErrLimit = errors.New("time limit passed")
 var ErrAborted = errors.New("aborted")
 
 // Conn is one socket. One goroutine may read while another writes; Abort,
-// Close and the limits may be used by any.
+// BreakRead, Close and the limits may be used by any.
 type Conn struct {
 	nc  net.Conn
 	raw syscall.RawConn // nil: use nc (not Linux, or not a socket of the kernel)
@@ -35,13 +35,12 @@ type Conn struct {
 	in  readOp
 	out writeOp
 
-	// Limits are coarse clock times in nanoseconds; see limitNone.
-	readLimit, writeLimit atomic.Int64
+	rate                  atomic.Int64 // bytes a second, see MinRate
+	readLimit, writeLimit limit
 	aborted               atomic.Bool
 
-	readGrace, writeGrace atomic.Int64 // what they were set to, for extensions
-
-	// unsent is the kernel's send queue at the last look of the sweeper.
+	// unsent is what the kernel held for the peer when the sweeper first
+	// looked at the present wait to write, or unsampled.
 	unsent atomic.Int64
 
 	// stay is odd while the owner waits for something else than this
@@ -59,47 +58,94 @@ type Conn struct {
 // block.
 type Owner interface {
 	// Wake is called on a goroutine of its own when a parked connection has
-	// something to read, or has been closed by its peer.
+	// something to read, has been closed by its peer or aborted, or when its
+	// time to idle has passed.
 	Wake()
 
 	// Gone is called when the peer of a connection that is busy with
-	// something else (Stay) has closed its side.
+	// something else (Stay) has closed its side. It may be called again.
 	Gone()
 }
 
-// A limit is a coarse clock time, or one of these.
+// limit is a coarse clock time in nanoseconds by which bytes must have moved,
+// or one of the two values below.
+type limit struct {
+	at    atomic.Int64
+	grace atomic.Int64 // how long it was set for
+}
+
 const (
 	limitNone    = 0
 	limitExpired = -1
 )
 
-// Read reads what is there, at least one byte, waiting if need be.
-func (c *Conn) Read(p []byte) (int, error) {
-	if c.raw == nil {
-		n, err := c.nc.Read(p)
-		return n, c.cause(err, &c.readLimit)
+// expire makes the limit fire if it has passed.
+func (l *limit) expire(at, now int64) bool {
+	return at > 0 && now >= at && l.at.CompareAndSwap(at, limitExpired)
+}
+
+func (l *limit) expired() bool { return l.at.Load() == limitExpired }
+
+// arm sets the limit, unless it has fired.
+func (l *limit) arm(at int64) bool {
+	for {
+		old := l.at.Load()
+		if old == limitExpired {
+			return false
+		}
+		if l.at.CompareAndSwap(old, at) {
+			return true
+		}
 	}
+}
+
+// disarm takes the limit away, unless it has fired.
+func (l *limit) disarm() { l.arm(limitNone) }
+
+// Read reads what is there, at least one byte, waiting if need be.
+func (c *Conn) Read(p []byte) (n int, err error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	n, err := c.in.read(c.raw, p)
-	if err != nil && err != io.EOF {
-		err = c.cause(err, &c.readLimit)
+	for {
+		if c.raw == nil {
+			n, err = c.nc.Read(p)
+		} else {
+			n, err = c.in.read(c.raw, p)
+		}
+		if err == nil || err == io.EOF {
+			return n, err
+		}
+		if !c.revive(err) {
+			return n, c.cause(err, &c.readLimit)
+		}
 	}
-	return n, err
+}
+
+// revive reports whether err comes of a read limit that was set anew after it
+// had fired, and if so takes the deadline away that it left. Whoever sets a
+// deadline says so before: so one that is set now is seen here, or stays.
+func (c *Conn) revive(err error) bool {
+	if !errors.Is(err, os.ErrDeadlineExceeded) || c.readLimit.expired() || c.aborted.Load() {
+		return false
+	}
+	c.nc.SetReadDeadline(time.Time{})
+	if c.aborted.Load() {
+		c.nc.SetReadDeadline(past())
+		return false
+	}
+	return !c.readLimit.expired()
 }
 
 // Write writes all of p.
-func (c *Conn) Write(p []byte) (int, error) {
+func (c *Conn) Write(p []byte) (n int, err error) {
 	if c.raw == nil {
-		c.armWrite()
-		n, err := c.nc.Write(p)
-		c.disarmWrite()
-		return n, c.cause(err, &c.writeLimit)
-	}
-	n, waited, err := c.out.write(c.raw, p)
-	if waited {
-		c.disarmWrite()
+		n, err = c.writeGeneral(p)
+	} else {
+		var waited bool
+		if n, waited, err = c.out.write(c.raw, p); waited {
+			c.writeLimit.disarm()
+		}
 	}
 	if err != nil {
 		err = c.cause(err, &c.writeLimit)
@@ -107,15 +153,26 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// cause tells a passed limit and an abort from other errors.
-func (c *Conn) cause(err error, limit *atomic.Int64) error {
-	if err == nil {
-		return nil
+// writeGeneral writes by way of nc, in pieces small enough for the limit to
+// be one of progress.
+func (c *Conn) writeGeneral(p []byte) (total int, err error) {
+	for len(p) > 0 && err == nil {
+		piece := p[:min(len(p), patience)]
+		c.armWrite(len(piece))
+		var n int
+		n, err = c.nc.Write(piece)
+		c.writeLimit.disarm()
+		total, p = total+n, p[n:]
 	}
+	return total, err
+}
+
+// cause tells a passed limit and an abort from other errors.
+func (c *Conn) cause(err error, l *limit) error {
 	if c.aborted.Load() {
 		return ErrAborted
 	}
-	if errors.Is(err, os.ErrDeadlineExceeded) || limit.Load() == limitExpired {
+	if l.expired() || errors.Is(err, os.ErrDeadlineExceeded) {
 		return ErrLimit
 	}
 	return err
@@ -123,59 +180,83 @@ func (c *Conn) cause(err error, limit *atomic.Int64) error {
 
 // LimitRead makes reads fail with ErrLimit once d has passed from now. The
 // limit stays, over any number of reads, until it is set anew; 0 takes it
-// away. It is kept by the coarse clock, so it may fire a tick late.
+// away. It is kept by the coarse clock, so it fires up to two ticks late.
+// Setting it makes a connection readable again whose read limit has fired.
 func (c *Conn) LimitRead(d time.Duration) {
-	c.readGrace.Store(int64(d))
-	c.readLimit.Store(c.w.limit(d))
+	c.readLimit.grace.Store(int64(d))
+	c.readLimit.at.Store(c.w.limit(d))
 }
 
-// LimitWrite makes a write fail with ErrLimit when it has waited for d for
-// the peer to take bytes; 0 waits for ever. Writing without waiting costs
-// nothing. A peer that takes bytes above MinRate, however few at a time, is
-// given more time.
-func (c *Conn) LimitWrite(d time.Duration) {
-	c.writeGrace.Store(int64(d))
+// BreakRead makes a read that waits fail with ErrLimit, and later ones, until
+// the limit is set anew.
+func (c *Conn) BreakRead() {
+	c.readLimit.at.Store(limitExpired)
+	c.nc.SetReadDeadline(past())
 }
 
-// armWrite starts the write limit, because a write has to wait.
-func (c *Conn) armWrite() {
-	if d := c.writeGrace.Load(); d > 0 {
-		c.unsent.Store(0)
-		c.writeLimit.Store(c.w.limit(time.Duration(d)))
+// LimitWrite makes a write fail with ErrLimit when the peer has not taken
+// bytes for d; 0 waits for ever. Writing without waiting costs nothing. With
+// a minimum rate (see MinRate), d is the least it is given. A write limit
+// that has fired is final.
+func (c *Conn) LimitWrite(d time.Duration) { c.writeLimit.grace.Store(int64(d)) }
+
+// MinRate says how many bytes a second the peer must take of those that wait
+// for it, and send while Splice reads from it; 0, as at first, is satisfied
+// with any.
+func (c *Conn) MinRate(bytes int64) { c.rate.Store(bytes) }
+
+// patience is how many waiting bytes a peer is at most given time for by the
+// minimum rate: at 240 bytes a second it may stall for 68 seconds, as a
+// telephone in a tunnel does. It is about what a blocked socket holds at least.
+const patience = 16 << 10
+
+const unsampled = -1
+
+// armWrite starts the write limit, because a write of so many bytes may have
+// to wait.
+func (c *Conn) armWrite(bytes int) {
+	if d := c.allowed(bytes); d > 0 {
+		c.unsent.Store(unsampled)
+		c.writeLimit.arm(c.w.limit(d))
 	}
 }
 
-// disarmWrite ends it, because the write is done. A limit that has fired
-// stays.
-func (c *Conn) disarmWrite() {
-	if l := c.writeLimit.Load(); l > 0 {
-		c.writeLimit.CompareAndSwap(l, limitNone)
+// allowed returns how long the peer may take for waiting bytes.
+func (c *Conn) allowed(bytes int) time.Duration {
+	d := time.Duration(c.writeLimit.grace.Load())
+	if rate := c.rate.Load(); d > 0 && rate > 0 {
+		d = max(d, time.Duration(min(bytes, patience))*time.Second/time.Duration(rate))
 	}
+	return d
 }
 
 // Unlimit takes both limits away and reports whether the connection is still
 // whole: false if one of them fired or it was aborted.
 func (c *Conn) Unlimit() bool {
-	r := c.readLimit.Swap(limitNone)
-	w := c.writeLimit.Swap(limitNone)
+	r := c.readLimit.at.Swap(limitNone)
+	w := c.writeLimit.at.Swap(limitNone)
 	return r != limitExpired && w != limitExpired && !c.aborted.Load()
 }
 
-// ForgiveRead makes a connection usable again whose read limit has passed
-// before any byte came.
-func (c *Conn) ForgiveRead() error {
-	c.readLimit.Store(limitNone)
-	return c.nc.SetReadDeadline(time.Time{})
+// Extend starts the read limit anew, if there is one and it has not fired.
+func (c *Conn) Extend() {
+	if at := c.readLimit.at.Load(); at > 0 {
+		c.readLimit.at.CompareAndSwap(at, c.w.limit(time.Duration(c.readLimit.grace.Load())))
+	}
 }
 
-// BreakRead makes a read that waits fail, and later ones, until ForgiveRead.
-func (c *Conn) BreakRead() { c.nc.SetReadDeadline(past()) }
-
-// Abort breaks off reads and writes that wait, and all later ones.
+// Abort breaks off reads and writes that wait, and all later ones. A parked
+// connection is woken.
 func (c *Conn) Abort() {
 	c.aborted.Store(true)
 	c.nc.SetDeadline(past())
+	if c.Unpark() {
+		go c.owner.Wake()
+	}
 }
+
+// Expired reports whether the read limit has fired.
+func (c *Conn) Expired() bool { return c.readLimit.expired() }
 
 // Aborted reports whether Abort was called.
 func (c *Conn) Aborted() bool { return c.aborted.Load() }
@@ -189,13 +270,19 @@ func (c *Conn) Stay(waiting bool) {
 	}
 }
 
-// SendFile sends what l reads from a file, inside the kernel where it can.
+// SendFile sends what l reads from a file, inside the kernel where it can. It
+// ends early, without an error, where the file does.
 func (c *Conn) SendFile(l *io.LimitedReader) (int64, error) {
-	c.armWrite()
-	defer c.disarmWrite()
-	n, err := io.Copy(c.nc, l) // package net knows sendfile
-	return n, c.cause(err, &c.writeLimit)
+	if f, ok := l.R.(*os.File); ok && c.raw != nil {
+		if n, err := c.sendFile(f, l.N); err != errNoSendFile {
+			l.N -= n
+			return n, err
+		}
+	}
+	return io.Copy(struct{ io.Writer }{c}, l)
 }
+
+var errNoSendFile = errors.New("not a file that the kernel sends")
 
 // CloseWrite ends the sending direction.
 func (c *Conn) CloseWrite() error {
@@ -203,6 +290,14 @@ func (c *Conn) CloseWrite() error {
 		return h.CloseWrite()
 	}
 	return c.nc.Close()
+}
+
+// Reset makes Close drop what was not sent yet and tell the peer that the
+// connection broke, where the transport can.
+func (c *Conn) Reset() {
+	if l, ok := c.nc.(interface{ SetLinger(int) error }); ok {
+		l.SetLinger(0)
+	}
 }
 
 // Close closes the socket and takes it out of the watcher.

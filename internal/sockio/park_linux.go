@@ -1,8 +1,8 @@
 package sockio
 
 import (
+	"errors"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -16,10 +16,12 @@ type poller struct {
 	fd   int // epoll
 	wake int // eventfd that ends run
 
-	mu     sync.Mutex
-	places map[uint64]*Conn // by the number in the event
-	last   uint64
-	ending atomic.Bool
+	mu      sync.Mutex
+	places  map[uint64]*Conn // by the number in the event
+	last    uint64
+	running bool // run was started: it is when there is something to wait for
+	ending  bool
+	wait    sync.WaitGroup
 }
 
 // place is where a connection stands in the poller.
@@ -48,30 +50,32 @@ func newPoller() (*poller, error) {
 	return p, nil
 }
 
-func (p *poller) stop() {
-	p.ending.Store(true)
+// close ends run and waits for it. What is parked stays so.
+func (p *poller) close() {
+	p.mu.Lock()
+	p.ending = true
+	p.mu.Unlock()
 	one := [8]byte{1}
 	unix.Write(p.wake, one[:])
-}
-
-func (p *poller) close() {
+	p.wait.Wait()
 	unix.Close(p.wake)
 	unix.Close(p.fd)
 }
 
-// run hands events to their connections until stop.
+// run hands events to their connections until close.
 func (p *poller) run() {
 	events := make([]unix.EpollEvent, 128)
 	for {
 		n, err := unix.EpollWait(p.fd, events, -1)
-		if p.ending.Load() {
-			return
-		}
 		if err != nil && err != unix.EINTR {
-			return
+			return // a descriptor that is no epoll: it was closed
 		}
 		for _, e := range events[:max(n, 0)] {
-			p.event(uint64(uint32(e.Fd)) | uint64(uint32(e.Pad))<<32)
+			id := uint64(uint32(e.Fd)) | uint64(uint32(e.Pad))<<32
+			if id == 0 {
+				return // the eventfd
+			}
+			p.event(id)
 		}
 	}
 }
@@ -96,8 +100,17 @@ func (p *poller) event(id uint64) {
 	}
 }
 
+var errEnding = errors.New("the watcher is closed")
+
 // arm registers c for events, once. The caller holds p.mu.
 func (p *poller) arm(c *Conn, events uint32) error {
+	if p.ending {
+		return errEnding
+	}
+	if !p.running {
+		p.running = true
+		p.wait.Go(p.run)
+	}
 	op := unix.EPOLL_CTL_MOD
 	if c.place.id == 0 {
 		op = unix.EPOLL_CTL_ADD
@@ -170,11 +183,18 @@ func (p *poller) forget(c *Conn) {
 
 // Park leaves c in the watcher: the caller returns its buffers and its
 // goroutine, and the owner is woken by the first byte, by the peer's closing,
-// or when idle has passed, in which case reading fails with ErrLimit. It
-// reports false where connections cannot park; the caller then waits itself.
+// or when idle has passed, in which case reading fails with ErrLimit. From
+// then on the connection belongs to whoever takes it out of the watcher.
+//
+// It reports false if the connection did not park, because it cannot, was
+// aborted, or its time has passed already: it still is the caller's.
 func (c *Conn) Park(idle time.Duration) bool {
 	c.LimitRead(idle)
-	return c.CanPark() && c.w.poll.park(c) == nil
+	if !c.CanPark() || c.w.poll.park(c) != nil {
+		return false
+	}
+	// An Abort, or the sweeper, may have come when nothing was parked yet.
+	return !c.aborted.Load() && !c.readLimit.expired() || !c.Unpark()
 }
 
 // CanPark reports whether Park has a chance.

@@ -13,8 +13,6 @@ type place struct{ parked bool }
 
 func newPoller() (*poller, error) { return nil, nil }
 
-func (*poller) run()                    {}
-func (*poller) stop()                   {}
 func (*poller) close()                  {}
 func (*poller) forget(*Conn)            {}
 func (*poller) watchGone(*Conn, uint32) {}

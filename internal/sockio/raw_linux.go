@@ -74,7 +74,7 @@ func (o *writeOp) init(c *Conn) {
 				o.p = o.p[n:]
 			case syscall.EAGAIN:
 				o.waited = true
-				c.armWrite()
+				c.armWrite(patience)
 				return false
 			case syscall.EINTR:
 			default:

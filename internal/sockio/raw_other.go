@@ -4,6 +4,7 @@ package sockio
 
 import (
 	"errors"
+	"os"
 	"syscall"
 )
 
@@ -23,6 +24,8 @@ type writeOp struct{}
 func (*writeOp) init(*Conn) {}
 
 func (*writeOp) write(syscall.RawConn, []byte) (int, bool, error) { return 0, false, errNoRaw }
+
+func (c *Conn) sendFile(*os.File, int64) (int64, error) { return 0, errNoSendFile }
 
 func (c *Conn) heldByKernel() (held int64, ok bool) { return 0, false }
 

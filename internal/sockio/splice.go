@@ -1,10 +1,10 @@
 package sockio
 
-import "errors"
-
-// ErrNoSplice says that bytes between these two cannot be moved inside the
-// kernel; nothing was moved, and the caller copies.
-var ErrNoSplice = errors.New("not two sockets of this kernel")
+import (
+	"errors"
+	"io"
+	"time"
+)
 
 // SideError tells which side of a transfer failed.
 type SideError struct {
@@ -22,13 +22,79 @@ func (e *SideError) Error() string {
 // Unwrap returns the cause.
 func (e *SideError) Unwrap() error { return e.Err }
 
-// Extend starts the limits that are set anew, because bytes have moved.
-func (c *Conn) Extend() {
-	now := c.w.now.Load()
-	if l := c.readLimit.Load(); l > 0 {
-		c.readLimit.CompareAndSwap(l, now+c.readGrace.Load())
+// errNoSplice says that bytes between these two cannot be moved inside the
+// kernel; nothing was moved.
+var errNoSplice = errors.New("not two sockets of this kernel")
+
+// copySize is the buffer of a transfer that passes through user space.
+const copySize = 64 << 10
+
+// Splice moves n bytes from src to c, inside the kernel where it can, and
+// returns how many reached c; what src gave beyond that is lost. Its errors
+// are *SideError, io.ErrUnexpectedEOF in one if src ends early.
+//
+// Each wait is bounded by the limit last set on its side. The limit of src
+// counts only while src is waited for: anew at every step, or, with a minimum
+// rate, over all of them. It is off afterwards.
+func (c *Conn) Splice(src *Conn, n int64) (moved int64, err error) {
+	if c.raw != nil && src.raw != nil {
+		if moved, err = c.splice(src, n); err != errNoSplice {
+			return moved, err
+		}
 	}
-	if l := c.writeLimit.Load(); l > 0 {
-		c.writeLimit.CompareAndSwap(l, now+c.writeGrace.Load())
+	buf := c.w.buffers.Get().(*[copySize]byte)
+	defer c.w.buffers.Put(buf)
+	m := meter{src: src}
+	for moved < n {
+		if err := m.begin(); err != nil {
+			return moved, err
+		}
+		k, err := src.Read(buf[:min(n-moved, copySize)])
+		if err != nil {
+			return moved, readError(err)
+		}
+		m.end(k)
+		k, err = c.Write(buf[:k])
+		moved += int64(k)
+		if err != nil {
+			return moved, &SideError{Err: err}
+		}
 	}
+	return moved, nil
+}
+
+func readError(err error) error {
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return &SideError{Reading: true, Err: err}
+}
+
+// meter keeps the read limit of a transfer's source.
+type meter struct {
+	src    *Conn
+	since  int64 // when the present wait began
+	waited time.Duration
+	got    int64
+}
+
+// begin starts the limit of the next wait.
+func (m *meter) begin() error {
+	c := m.src
+	d, rate := time.Duration(c.readLimit.grace.Load()), c.rate.Load()
+	if d > 0 && rate > 0 {
+		d = max(d+time.Duration(m.got/rate)*time.Second-m.waited, Tick)
+	}
+	if !c.readLimit.arm(c.w.limit(d)) {
+		return readError(c.cause(ErrLimit, &c.readLimit))
+	}
+	m.since = c.w.now.Load()
+	return nil
+}
+
+// end takes it away, because n bytes came.
+func (m *meter) end(n int) {
+	m.src.readLimit.disarm()
+	m.got += int64(n)
+	m.waited += time.Duration(m.src.w.now.Load() - m.since)
 }

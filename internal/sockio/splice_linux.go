@@ -1,6 +1,7 @@
 package sockio
 
 import (
+	"errors"
 	"io"
 	"sync"
 	"syscall"
@@ -101,21 +102,27 @@ func (p *pipe) move(from, to int) bool {
 	}
 }
 
-// Splice moves n bytes from src to c inside the kernel and returns how many
-// reached c. Limits that are set on either side count anew with every step.
-// It reports io.ErrUnexpectedEOF if src ends early, and ErrNoSplice, with
-// nothing moved, if one of the two is not a socket of the kernel.
-func (c *Conn) Splice(src *Conn, n int64) (moved int64, err error) {
-	if c.raw == nil || src.raw == nil {
-		return 0, ErrNoSplice
-	}
+// splice is Splice between two sockets of the kernel. It reports errNoSplice,
+// with nothing moved, if they are of a kind that cannot.
+func (c *Conn) splice(src *Conn, n int64) (moved int64, err error) {
 	p, err := c.w.pipes.get()
 	if err != nil {
-		return 0, ErrNoSplice
+		return 0, errNoSplice
 	}
+	m := meter{src: src}
 	for moved < n && err == nil {
+		if err = m.begin(); err != nil {
+			break
+		}
+		if err = src.fill(p, n-moved); err != nil {
+			if moved == 0 && errors.Is(err, syscall.EINVAL) {
+				err = errNoSplice
+			}
+			break
+		}
+		m.end(p.n)
 		var step int64
-		step, err = c.spliceStep(p, src, n-moved)
+		step, err = c.drain(p)
 		moved += step
 	}
 	if err != nil {
@@ -126,22 +133,29 @@ func (c *Conn) Splice(src *Conn, n int64) (moved int64, err error) {
 	return moved, nil
 }
 
-// spliceStep fills the pipe once and drains it.
-func (c *Conn) spliceStep(p *pipe, src *Conn, left int64) (moved int64, err error) {
-	p.want, p.err = int(min(left, pipeSize)), nil
-	if err := src.raw.Read(p.fill); err != nil {
-		return 0, &SideError{Reading: true, Err: src.cause(err, &src.readLimit)}
+// fill moves what is there, up to most bytes, from c into an empty pipe.
+func (c *Conn) fill(p *pipe, most int64) error {
+	p.want, p.err = int(min(most, pipeSize)), nil
+	err := c.raw.Read(p.fill)
+	for err != nil && c.revive(err) {
+		err = c.raw.Read(p.fill)
 	}
-	if p.err != nil {
-		return 0, &SideError{Reading: true, Err: p.err}
+	switch {
+	case err != nil:
+		return readError(c.cause(err, &c.readLimit))
+	case p.err != nil:
+		return readError(p.err)
+	case p.n == 0:
+		return readError(io.EOF)
 	}
-	if p.n == 0 {
-		return 0, &SideError{Reading: true, Err: io.ErrUnexpectedEOF}
-	}
-	src.Extend()
-	c.armWrite()
-	defer c.disarmWrite()
-	for in := p.n; in > 0; {
+	return nil
+}
+
+// drain moves what fill has put into the pipe to c.
+func (c *Conn) drain(p *pipe) (moved int64, err error) {
+	defer c.writeLimit.disarm()
+	for in := p.n; in > 0; in -= p.n {
+		c.armWrite(patience)
 		p.want = in
 		if err := c.raw.Write(p.drain); err != nil {
 			return moved, &SideError{Err: c.cause(err, &c.writeLimit)}
@@ -149,9 +163,7 @@ func (c *Conn) spliceStep(p *pipe, src *Conn, left int64) (moved int64, err erro
 		if p.err != nil {
 			return moved, &SideError{Err: p.err}
 		}
-		in -= p.n
 		moved += int64(p.n)
-		c.Extend()
 	}
 	return moved, nil
 }

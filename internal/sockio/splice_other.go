@@ -7,5 +7,4 @@ type pipes struct{}
 
 func (*pipes) close() {}
 
-// Splice reports ErrNoSplice: this system cannot move bytes between sockets.
-func (c *Conn) Splice(src *Conn, n int64) (moved int64, err error) { return 0, ErrNoSplice }
+func (c *Conn) splice(*Conn, int64) (int64, error) { return 0, errNoSplice }

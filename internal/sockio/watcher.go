@@ -8,13 +8,9 @@ import (
 	"time"
 )
 
-// Tick is how often a Watcher looks: limits are kept to within one, and a
+// Tick is how often a Watcher looks: limits are kept to within two, and a
 // client that goes away while its backend is slow is noticed within three.
 const Tick = 100 * time.Millisecond
-
-// MinRate is what a slow reader must take, in bytes a second, not to be cut
-// when a write limit passes (spec app-side 1.7, MinResponseDataRate).
-const MinRate = 240
 
 // Watcher keeps the coarse clock, enforces the limits of its connections and
 // holds those that wait without a goroutine. One serves a whole process.
@@ -25,10 +21,11 @@ type Watcher struct {
 	head  Conn // list of all connections, a ring
 	count int
 
-	pipes pipes
-	poll  *poller // nil where the system has none: nothing parks
-	done  chan struct{}
-	wait  sync.WaitGroup
+	pipes   pipes
+	buffers sync.Pool // of *[copySize]byte, for what passes through user space
+	poll    *poller   // nil where the system has none: nothing parks
+	done    chan struct{}
+	wait    sync.WaitGroup
 }
 
 // NewWatcher starts a watcher. Close ends it.
@@ -36,15 +33,13 @@ func NewWatcher() (*Watcher, error) {
 	w := &Watcher{done: make(chan struct{})}
 	w.head.prev, w.head.next = &w.head, &w.head
 	w.now.Store(time.Now().UnixNano())
+	w.buffers.New = func() any { return new([copySize]byte) }
 	p, err := newPoller()
 	if err != nil {
 		return nil, err
 	}
 	w.poll = p
 	w.wait.Go(w.sweep)
-	if p != nil {
-		w.wait.Go(p.run)
-	}
 	return w, nil
 }
 
@@ -52,9 +47,6 @@ func NewWatcher() (*Watcher, error) {
 // their limits are not kept any more.
 func (w *Watcher) Close() {
 	close(w.done)
-	if w.poll != nil {
-		w.poll.stop()
-	}
 	w.wait.Wait()
 	if w.poll != nil {
 		w.poll.close()
@@ -103,12 +95,13 @@ func (w *Watcher) remove(c *Conn) {
 	}
 }
 
-// limit returns the coarse time d from now.
+// limit returns the coarse time d from now. The clock may be a tick behind,
+// so one is added: a limit may fire late, never early.
 func (w *Watcher) limit(d time.Duration) int64 {
 	if d <= 0 {
 		return limitNone
 	}
-	return w.now.Load() + int64(d)
+	return w.now.Load() + int64(d+Tick)
 }
 
 // sweep advances the clock and looks at every connection, once a tick.
@@ -134,14 +127,14 @@ func (w *Watcher) sweep() {
 // look expires the limits of c that have passed and starts to watch for its
 // peer's going if its owner has been waiting since the last look.
 func (c *Conn) look(now int64) {
-	if l := c.readLimit.Load(); l > 0 && now >= l && c.readLimit.CompareAndSwap(l, limitExpired) {
+	if c.readLimit.expire(c.readLimit.at.Load(), now) {
 		c.nc.SetReadDeadline(past())
 		if c.Unpark() {
 			go c.owner.Wake()
 		}
 	}
-	if l := c.writeLimit.Load(); l > 0 && now >= l && !c.takes(now) && c.writeLimit.CompareAndSwap(l, limitExpired) {
-		c.nc.SetWriteDeadline(past())
+	if at := c.writeLimit.at.Load(); at > 0 {
+		c.lookWrite(at, now)
 	}
 	stay := c.stay.Load()
 	if stay&1 == 1 && stay == c.seen && c.owner != nil && c.w.poll != nil {
@@ -150,19 +143,27 @@ func (c *Conn) look(now int64) {
 	c.seen = stay
 }
 
-// takes reports whether the peer has taken enough of what the kernel holds
-// for it since the last look, and if so gives it more time. Without this, a
-// slow but honest reader would be cut: the kernel reports room only after a
-// third of a large buffer has drained.
-func (c *Conn) takes(now int64) bool {
-	held, ok := c.heldByKernel()
-	if !ok {
-		return false
+// lookWrite looks after a write that waits. The kernel reports room only when
+// a third of a large buffer has drained, and a slow but honest reader must not
+// be cut for that: what the kernel holds for it has become less.
+func (c *Conn) lookWrite(at, now int64) {
+	before := c.unsent.Load()
+	if before == unsampled || now >= at {
+		held, ok := c.heldByKernel()
+		switch {
+		case !ok:
+		case before == unsampled:
+			c.unsent.Store(held)
+		default:
+			d := c.allowed(patience)
+			least := max(int64(d.Seconds()*float64(c.rate.Load())), 1)
+			if before-held >= least && c.writeLimit.at.CompareAndSwap(at, c.w.limit(d)) {
+				c.unsent.Store(held)
+				return
+			}
+		}
 	}
-	before, grace := c.unsent.Swap(held), c.writeGrace.Load()
-	if before-held < int64(time.Duration(grace).Seconds()*MinRate) && before != 0 {
-		return false
+	if c.writeLimit.expire(at, now) {
+		c.nc.SetWriteDeadline(past())
 	}
-	c.writeLimit.Store(now + grace)
-	return true
 }

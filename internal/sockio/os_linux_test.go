@@ -1,0 +1,7 @@
+package sockio
+
+import "syscall"
+
+func setReceiveBuffer(fd uintptr, n int) {
+	syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, n)
+}

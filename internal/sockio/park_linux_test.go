@@ -1,0 +1,284 @@
+package sockio
+
+import (
+	"math/rand/v2"
+	"net"
+	"sync"
+	"testing"
+	"time"
+)
+
+func TestParkIsWoken(t *testing.T) {
+	t.Parallel()
+	w := newWatcher(t)
+	tests := []struct {
+		name string
+		idle time.Duration
+		wake func(c *Conn, peer *net.TCPConn)
+		want error // of the next read; nil for a byte
+	}{
+		{"by a byte", time.Minute, func(_ *Conn, peer *net.TCPConn) { peer.Write([]byte("x")) }, nil},
+		{"by a byte without a limit", 0, func(_ *Conn, peer *net.TCPConn) { peer.Write([]byte("x")) }, nil},
+		{"by the idle time", 2 * Tick, func(*Conn, *net.TCPConn) {}, ErrLimit},
+		{"by an abort", time.Minute, func(c *Conn, _ *net.TCPConn) { c.Abort() }, ErrAborted},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			o := newOwner()
+			c, peer := adopted(t, w, o)
+			for range 2 { // a connection that was woken can park again
+				begin := time.Now()
+				if !c.Park(tt.idle) {
+					t.Fatal("did not park")
+				}
+				tt.wake(c, peer)
+				<-o.wake
+				var b [1]byte
+				if _, err := c.Read(b[:]); err != tt.want {
+					t.Errorf("read: %v, want %v", err, tt.want)
+				}
+				if tt.want == ErrLimit && time.Since(begin) < tt.idle {
+					t.Errorf("woken after %v of %v", time.Since(begin), tt.idle)
+				}
+				if c.Unpark() {
+					t.Error("woken, and still parked")
+				}
+				if tt.want == ErrAborted {
+					break
+				}
+			}
+			if n := o.gone.Load(); n != 0 {
+				t.Errorf("told %d times that the peer has gone", n)
+			}
+		})
+	}
+	t.Run("by the end", func(t *testing.T) {
+		t.Parallel()
+		o := newOwner()
+		c, peer := adopted(t, w, o)
+		if !c.Park(time.Minute) {
+			t.Fatal("did not park")
+		}
+		peer.Close()
+		<-o.wake
+	})
+	t.Run("not at all", func(t *testing.T) {
+		t.Parallel()
+		o := newOwner()
+		c, peer := adopted(t, w, o)
+		if !c.Park(3*Tick) || !c.Unpark() || c.Unpark() {
+			t.Error("a parked connection is taken back once")
+		}
+		peer.Write([]byte("x"))
+		time.Sleep(6 * Tick)
+		if n := o.woken.Load(); n != 0 {
+			t.Errorf("taken back, and woken %d times", n)
+		}
+	})
+}
+
+func TestParkRefuses(t *testing.T) {
+	t.Parallel()
+	w := newWatcher(t)
+	a, _ := net.Pipe()
+	p := w.Adopt(a, newOwner())
+	defer p.Close()
+	c, _ := adopted(t, w, nil)
+	if p.CanPark() || p.Park(time.Minute) || c.CanPark() || c.Park(time.Minute) {
+		t.Error("neither a pipe nor what has no owner can park")
+	}
+	c, _ = adopted(t, w, newOwner())
+	c.Abort()
+	if c.Park(time.Minute) {
+		t.Error("aborted, and parked: nobody would wake it")
+	}
+	c, _ = adopted(t, w, newOwner())
+	c.Close()
+	if c.Park(time.Minute) {
+		t.Error("closed, and parked")
+	}
+}
+
+// A parked connection has one end, whatever happens to it at once: it is
+// woken, or taken back, or was refused; never two of these, never none.
+func TestParkHasOneEnd(t *testing.T) {
+	t.Parallel()
+	w := newWatcher(t)
+	for range 300 {
+		o := newOwner()
+		c, peer := adopted(t, w, o)
+		sweep := func() { // at a time when the limit has passed
+			w.mu.Lock()
+			c.look(time.Now().Add(time.Hour).UnixNano())
+			w.mu.Unlock()
+		}
+		events := []func(){
+			func() { peer.Write([]byte("x")) },
+			func() { peer.CloseWrite() },
+			func() { c.Abort() },
+		}
+		rand.Shuffle(len(events), func(i, j int) { events[i], events[j] = events[j], events[i] })
+		var parked, back bool
+		var all sync.WaitGroup
+		begin := make(chan struct{})
+		for _, f := range events[:rand.IntN(1+len(events))] {
+			all.Go(func() { <-begin; f() })
+		}
+		all.Go(func() { <-begin; sweep() })
+		all.Go(func() { <-begin; parked = c.Park(time.Minute) })
+		close(begin)
+		all.Wait()
+		if parked && rand.IntN(2) == 0 {
+			back = c.Unpark()
+		} else {
+			sweep() // the idle time of whatever is still parked passes now
+		}
+		if parked && !back {
+			select {
+			case <-o.wake:
+			case <-time.After(10 * time.Second):
+				t.Fatal("parked, and never woken")
+			}
+		}
+		c.Close()
+		if n := o.woken.Load(); n > 1 || n == 1 && (back || !parked) {
+			t.Fatalf("woken %d times, parked %v, taken back %v", n, parked, back)
+		}
+		peer.Close()
+	}
+}
+
+// Connections that are closed while events for them are on their way do not
+// wake another that got their descriptor.
+func TestParkAndClose(t *testing.T) {
+	t.Parallel()
+	w := newWatcher(t)
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for range 100 {
+				o := newOwner()
+				a, b := sockets(t)
+				c := w.Adopt(a, o)
+				if !c.Park(time.Minute) {
+					t.Error("did not park")
+				}
+				var both sync.WaitGroup
+				both.Go(func() { b.Write([]byte("x")) })
+				if c.Unpark() {
+					c.Close()
+				} else {
+					<-o.wake
+					c.Close()
+				}
+				both.Wait()
+				if n := o.woken.Load(); n > 1 {
+					t.Errorf("woken %d times", n)
+				}
+				b.Close()
+			}
+		})
+	}
+	all.Wait()
+	if n := w.Count(); n != 0 {
+		t.Errorf("%d connections are left in the watcher", n)
+	}
+	if n := len(w.poll.places); n != 0 {
+		t.Errorf("%d are left in the poller", n)
+	}
+}
+
+func TestStayTellsOfGoing(t *testing.T) {
+	t.Parallel()
+	w := newWatcher(t)
+	o := newOwner()
+	c, peer := adopted(t, w, o)
+	c.Stay(true)
+	peer.Write([]byte("the next request")) // is not going
+	time.Sleep(5 * Tick)
+	if n := o.gone.Load(); n != 0 {
+		t.Fatalf("told %d times, and the peer is there", n)
+	}
+	begin := time.Now()
+	peer.Close()
+	eventually(t, "being told", func() bool { return o.gone.Load() > 0 })
+	if took := time.Since(begin); took > 3*Tick {
+		t.Errorf("told after %v", took)
+	}
+	c.Stay(false)
+
+	// One who comes and goes within the wait is told as well, within three
+	// ticks of the going; one who does not wait is not told.
+	for _, stays := range []bool{true, false} {
+		o := newOwner()
+		c, peer := adopted(t, w, o)
+		c.Stay(true)
+		c.Stay(stays)
+		begin := time.Now()
+		peer.CloseWrite()
+		if !stays {
+			time.Sleep(5 * Tick)
+			if n := o.gone.Load(); n != 0 {
+				t.Errorf("told %d times without waiting", n)
+			}
+			continue
+		}
+		eventually(t, "being told", func() bool { return o.gone.Load() > 0 })
+		if took := time.Since(begin); took > 4*Tick { // three, and one for the machine
+			t.Errorf("told after %v", took)
+		}
+	}
+}
+
+// A wait that has ended is not told of what happens after it, though the
+// socket is registered still; and the connection parks as ever.
+func TestStayEnds(t *testing.T) {
+	t.Parallel()
+	w := newWatcher(t)
+	for _, parks := range []bool{false, true} {
+		o := newOwner()
+		c, peer := adopted(t, w, o)
+		c.Stay(true)
+		staying := func() bool {
+			w.poll.mu.Lock()
+			defer w.poll.mu.Unlock()
+			return c.place.stay != 0
+		}
+		eventually(t, "being watched", staying)
+		c.Stay(false)
+		if parks && !c.Park(time.Minute) {
+			t.Fatal("did not park")
+		}
+		peer.Close()
+		if parks {
+			<-o.wake
+		} else {
+			eventually(t, "the event", func() bool { return !staying() })
+		}
+		if n := o.gone.Load(); n != 0 {
+			t.Errorf("parks %v: told %d times after the wait", parks, n)
+		}
+	}
+}
+
+func TestWatcherEnds(t *testing.T) {
+	t.Parallel()
+	w, err := NewWatcher()
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := newOwner()
+	c, _ := adopted(t, w, o)
+	if !c.Park(time.Minute) {
+		t.Fatal("did not park")
+	}
+	w.Close()
+	if n := o.woken.Load(); n != 0 {
+		t.Errorf("woken %d times by the end of the watcher", n)
+	}
+	other, _ := adopted(t, w, o)
+	if other.Park(time.Minute) {
+		t.Error("parked with nobody to wake it")
+	}
+}
