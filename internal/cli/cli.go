@@ -154,6 +154,11 @@ func variableOf(flag string) string {
 	return "PERCH_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
+func (p *Process) getenv(name string) string {
+	value, _ := p.variable(name)
+	return value
+}
+
 func (p *Process) variable(name string) (string, bool) {
 	for _, e := range p.Environ {
 		if value, ok := strings.CutPrefix(e, name+"="); ok && value != "" {

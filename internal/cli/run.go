@@ -14,6 +14,7 @@ import (
 
 	"github.com/perchserver/perch/internal/daemon"
 	"github.com/perchserver/perch/internal/listen"
+	"github.com/perchserver/perch/internal/logs"
 )
 
 // defaultListen is where `perch run` listens when nobody says otherwise.
@@ -53,7 +54,8 @@ free one.`,
 				return err
 			}
 			return p.run(daemon.Options{Folder: folder, Bindings: bindings, Environ: p.Environ, Log: log,
-				Executable: executable(), GuardianArgs: []string{guardianRole}}, asJSON)
+				Executable: executable(), GuardianArgs: []string{guardianRole}, Version: thisVersion().Version,
+				Stderr: p.Stderr}, asJSON)
 		},
 	}
 	c.Flags().StringArrayVarP(&urls, "listen", "l", nil, "listening `URL`, repeatable (default "+defaultListen+")")
@@ -111,7 +113,7 @@ func (p *Process) logger(level string) (*slog.Logger, error) {
 	if err := least.UnmarshalText([]byte(level)); err != nil {
 		return nil, usageError{fmt.Errorf("log level %q is not known", level), "the levels are debug, info, warn and error"}
 	}
-	return slog.New(slog.NewTextHandler(p.Stderr, &slog.HandlerOptions{Level: least})), nil
+	return logs.For(p.Stderr, p.getenv, least), nil
 }
 
 // run starts the daemon, tells where it listens, and obeys signals.

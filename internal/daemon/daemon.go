@@ -10,7 +10,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +20,7 @@ import (
 	"github.com/perchserver/perch/internal/config"
 	"github.com/perchserver/perch/internal/handler/forward"
 	"github.com/perchserver/perch/internal/listen"
+	"github.com/perchserver/perch/internal/logs"
 	"github.com/perchserver/perch/internal/plan"
 	"github.com/perchserver/perch/internal/serve"
 	"github.com/perchserver/perch/internal/sockio"
@@ -35,6 +38,9 @@ type Options struct {
 	// Executable and GuardianArgs start this program in the guardian's role.
 	Executable   string
 	GuardianArgs []string
+
+	Version string    // of this program, for debug logs
+	Stderr  io.Writer // where debug logs with the console token go
 }
 
 // Daemon is a running host.
@@ -50,6 +56,7 @@ type Daemon struct {
 	mu      sync.Mutex // a change at a time
 	current atomic.Pointer[plan.Plan]
 	user    *worker.Account
+	debug   []*logs.Debug
 
 	retiring sync.WaitGroup // pools that no plan has any more
 }
@@ -123,6 +130,7 @@ func (d *Daemon) parts() plan.Parts {
 		Log:     d.opts.Log,
 		Forward: d.forward,
 		Machine: d.system,
+		AppLog:  d.applicationLog,
 		Output:  d.output,
 		Visited: d.files.visited,
 	}
@@ -139,7 +147,35 @@ func (d *Daemon) startServer() error {
 
 // output logs one line of an application.
 func (d *Daemon) output(application string, pid int, stream string, line []byte) {
-	d.opts.Log.Info(string(line), "application", application, "pid", pid, "stream", stream)
+	logs.Line(d.opts.Log, application, pid, stream, line)
+}
+
+// applicationLog opens the debug log that the environment and web.config ask
+// for, beside the host's log (spec 5.4). It is open until the host stops.
+func (d *Daemon) applicationLog(root string, settings map[string]string) *slog.Logger {
+	environ := func(name string) string {
+		for _, e := range d.opts.Environ {
+			if n, value, ok := strings.Cut(e, "="); ok && strings.EqualFold(n, name) {
+				return value
+			}
+		}
+		return ""
+	}
+	debug, err := logs.OpenDebug(logs.DebugOptions{
+		Root: root,
+		Sources: []logs.DebugSource{
+			logs.DebugEnvironment(environ),
+			{Level: settings["debuglevel"], File: settings["debugfile"]},
+		},
+		Console: d.opts.Stderr,
+		Program: "perch",
+		Version: d.opts.Version,
+	})
+	if err != nil {
+		d.opts.Log.Warn("the debug log is not as it should be", "error", err)
+	}
+	d.debug = append(d.debug, debug)
+	return debug.Logger(d.opts.Log)
 }
 
 // tell logs the problems of a plan.
@@ -238,6 +274,9 @@ func (d *Daemon) Stop(ctx context.Context) error {
 	}
 	if d.watcher != nil {
 		d.watcher.Close()
+	}
+	for _, log := range d.debug {
+		errs = append(errs, log.Close())
 	}
 	return errors.Join(errs...)
 }
