@@ -93,3 +93,9 @@ type Reporter interface {
 	error
 	Report() Report
 }
+
+// Pager is an error that brings the page it is answered with, whoever asks.
+type Pager interface {
+	error
+	Page() (contentType string, body []byte)
+}

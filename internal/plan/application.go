@@ -2,7 +2,6 @@ package plan
 
 import (
 	"context"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -115,8 +114,7 @@ func (b *builder) connect(set *worker.Settings, e merge.Element, keys map[string
 		name := set.Name
 		set.Line = func(pid int, stream string, line []byte) { out(name, pid, stream, line) }
 	}
-	folder := b.in.Folder
-	set.AppOffline = func() ([]byte, bool) { return readOffline(folder) }
+	set.AppOffline = worker.AppOfflineFile(b.in.Folder)
 	timeout := e.Duration("requestTimeout")
 	passConnection := strings.EqualFold(keys["forwardresponseconnectionheader"], "true")
 	f, noWebSockets, path := b.parts.Forward, set.NoWebSockets, set.VirtualPath
@@ -129,6 +127,7 @@ func (b *builder) connect(set *worker.Settings, e merge.Element, keys map[string
 			PassConnection: passConnection,
 			NoWebSockets:   noWebSockets,
 			Linger:         end.Linger,
+			Refused:        end.Refused,
 		})
 	}
 }
@@ -144,26 +143,4 @@ func handlerSettings(e merge.Element, section string) map[string]string {
 		keys[strings.ToLower(h.Text("name"))] = h.Text("value")
 	}
 	return keys
-}
-
-// readOffline reads app_offline.htm, whose name has no case (spec 4).
-func readOffline(folder string) (content []byte, present bool) {
-	data, err := os.ReadFile(filepath.Join(folder, "app_offline.htm"))
-	if err == nil {
-		return data, true
-	}
-	if !os.IsNotExist(err) {
-		return nil, true
-	}
-	entries, err := os.ReadDir(folder)
-	if err != nil {
-		return nil, false
-	}
-	for _, e := range entries {
-		if strings.EqualFold(e.Name(), "app_offline.htm") {
-			data, _ := os.ReadFile(filepath.Join(folder, e.Name()))
-			return data, true
-		}
-	}
-	return nil, false
 }

@@ -208,8 +208,12 @@ func lookup(environ []string) map[string]string {
 
 func (b *builder) variable(name string) string { return b.environ[strings.ToUpper(name)] }
 
-// resolve is the variables of web.config's %NAME%.
+// resolve is the variables of web.config's %NAME%. The port is not among
+// them: it is chosen when the application starts.
 func (b *builder) resolve(name string) (string, bool) {
+	if strings.EqualFold(name, "HTTP_PLATFORM_PORT") {
+		return "", false
+	}
 	v, ok := b.environ[strings.ToUpper(name)]
 	return v, ok
 }

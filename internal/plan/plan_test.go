@@ -236,16 +236,6 @@ func TestReloadKeepsThePoolAndSeesWhatChanged(t *testing.T) {
 	}
 }
 
-func TestOfflineIsReadInAnyCase(t *testing.T) {
-	dir := tree(t, map[string]string{"App_Offline.HTM": "back soon"})
-	if content, ok := readOffline(dir); !ok || string(content) != "back soon" {
-		t.Errorf("%q %v", content, ok)
-	}
-	if _, ok := readOffline(t.TempDir()); ok {
-		t.Error("found where there is none")
-	}
-}
-
 func TestDevelopment(t *testing.T) {
 	with := func(name, value string) string {
 		return webConfigWith(`<aspNetCore processPath="x"><environmentVariables><environmentVariable name="` + name + `" value="` + value + `"/></environmentVariables></aspNetCore>`)

@@ -7,6 +7,7 @@
 package errorpage
 
 import (
+	"errors"
 	"html/template"
 	"log/slog"
 	"net"
@@ -75,10 +76,8 @@ func (m *module) answer(x *exchange.Exchange, e *exchange.Error) error {
 		return f.ID != keep || f.ID == exchange.Other
 	})
 
-	var body []byte
-	if !e.Empty {
-		var contentType string
-		body, contentType = m.render(preferred(&x.Request.Header), m.page(x, e))
+	contentType, body := m.content(x, e)
+	if contentType != "" {
 		res.Header.AddString(exchange.ContentType, contentType)
 	}
 	res.Header.AddString(exchange.CacheControl, "no-store")
@@ -91,6 +90,20 @@ func (m *module) answer(x *exchange.Exchange, e *exchange.Error) error {
 	}
 	_, err := res.Writer.Write(body)
 	return err
+}
+
+// content is the body of the answer and its type: the error's own page, one
+// that tells what this client may know, or nothing.
+func (m *module) content(x *exchange.Exchange, e *exchange.Error) (contentType string, body []byte) {
+	var own exchange.Pager
+	switch {
+	case errors.As(e.Err, &own):
+		return own.Page()
+	case e.Empty:
+		return "", nil
+	}
+	body, contentType = m.render(preferred(&x.Request.Header), m.page(x, e))
+	return contentType, body
 }
 
 // fieldOfStatus returns the field that a handler sets for a status and that

@@ -409,3 +409,25 @@ func TestDetailsNeedALoopbackHost(t *testing.T) {
 		}
 	}
 }
+
+// ownPage is an error with a page of its own.
+type ownPage struct{ error }
+
+func (ownPage) Page() (string, []byte) { return "text/html", []byte("<p>back soon") }
+
+func TestAnErrorsOwnPageIsSentAsItIs(t *testing.T) {
+	for _, accept := range []string{"text/html", "application/json", "text/plain"} {
+		x, w := exchangetest.New("POST", "/any", "Accept: "+accept)
+		failed := exchange.HandlerFunc(func(*exchange.Exchange) error {
+			return &exchange.Error{Status: 503, RetryAfter: 1, Err: ownPage{errors.New("offline")}}
+		})
+		if err := Module(Settings{})(failed).Serve(x); err != nil {
+			t.Fatal(err)
+		}
+		contentType, _ := w.Field("Content-Type")
+		retry, _ := w.Field("Retry-After")
+		if w.Status != 503 || string(w.Body) != "<p>back soon" || contentType != "text/html" || retry != "1" {
+			t.Errorf("Accept %s: %d %q %q Retry-After %q", accept, w.Status, contentType, w.Body, retry)
+		}
+	}
+}
