@@ -40,6 +40,13 @@ func Alive(pid int) bool {
 	return ok
 }
 
+// Gone reports whether nothing is left of the process. One that is not Alive
+// may still have threads that end, and sockets that accept.
+func Gone(pid int) bool {
+	_, err := os.Stat(fmt.Sprintf("/proc/%d", pid))
+	return err != nil
+}
+
 func pids() []int {
 	var all []int
 	entries, _ := os.ReadDir("/proc")
@@ -102,11 +109,29 @@ func (h *Host) Left() []int {
 // and ends it.
 func (h *Host) checkNothingLeft() {
 	h.t.Helper()
-	poll(Limit/3, func() bool { return len(h.Left()) == 0 })
+	poll(Limit/3, func() bool { return len(h.Left()) == 0 && len(h.groups()) == 0 })
+	for _, dir := range h.groups() {
+		h.t.Errorf("control group %s outlived its host", dir)
+	}
 	for _, pid := range h.Left() {
 		h.t.Errorf("process %d outlived its host: %s", pid, CommandLine(pid))
 		syscall.Kill(pid, syscall.SIGKILL)
 	}
+}
+
+// groups returns the control groups that processes of the host have made, by
+// their numbers in the names.
+func (h *Host) groups() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var all []string
+	for p := range h.seen {
+		for _, mount := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
+			found, _ := filepath.Glob(fmt.Sprintf("%s/perch-%d-*", mount, p.pid))
+			all = append(all, found...)
+		}
+	}
+	return all
 }
 
 // CommandLine returns the arguments of a process, joined by spaces.

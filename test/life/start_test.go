@@ -110,7 +110,7 @@ func TestKilledApplicationUnderLoad(t *testing.T) {
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
-		harness.Eventually(t, func() bool { return !harness.Alive(pid) }, "the process ends")
+		harness.Eventually(t, func() bool { return harness.Gone(pid) }, "the process ends")
 		gone, before := time.Now(), count()
 		harness.Eventually(t, func() bool { return count() > before+100 }, "requests are answered after the kill")
 		close(stop)
