@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -48,7 +47,7 @@ func (p *Process) tellProblems(folder string, problems config.Problems, asJSON b
 		if problems == nil {
 			problems = config.Problems{}
 		}
-		err := json.NewEncoder(p.Stdout).Encode(struct {
+		err := p.printJSON(struct {
 			Folder   string          `json:"folder"`
 			Problems config.Problems `json:"problems"`
 		}{folder, problems})

@@ -8,6 +8,7 @@
 package cli
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -86,10 +87,12 @@ alive, and is the web server in front of it.
 
 Every flag can be given as an environment variable: --listen as PERCH_LISTEN.
 Exit codes: 0 fine, 1 failed, 2 bad usage.`,
-		SilenceErrors:     true,
-		SilenceUsage:      true,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
-		Args:              cobra.ArbitraryArgs,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+
+		SuggestionsMinimumDistance: 2,
+		CompletionOptions:          cobra.CompletionOptions{HiddenDefaultCmd: true},
+		Args:                       cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return usageError{fmt.Errorf("there is no command %q", args[0]), unknownHint(cmd, args[0])}
@@ -152,6 +155,13 @@ func (p *Process) fromEnvironment(c *cobra.Command) {
 
 func variableOf(flag string) string {
 	return "PERCH_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// printJSON prints one answer for programs.
+func (p *Process) printJSON(answer any) error {
+	e := json.NewEncoder(p.Stdout)
+	e.SetEscapeHTML(false)
+	return e.Encode(answer)
 }
 
 func (p *Process) getenv(name string) string {

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -156,7 +155,7 @@ const stopTime = 30 * time.Second
 
 func (p *Process) printURLs(urls []string, asJSON bool) error {
 	if asJSON {
-		return json.NewEncoder(p.Stdout).Encode(struct {
+		return p.printJSON(struct {
 			Listening []string `json:"listening"`
 		}{urls})
 	}

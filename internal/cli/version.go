@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -29,7 +28,7 @@ func (p *Process) versionCommand() *cobra.Command {
 		RunE: func(*cobra.Command, []string) error {
 			v := thisVersion()
 			if asJSON {
-				return json.NewEncoder(p.Stdout).Encode(v)
+				return p.printJSON(v)
 			}
 			fmt.Fprintf(p.Stdout, "perch %s (%s, %s)\n", v.Version, v.Go, v.System)
 			for _, l := range v.Limits {
