@@ -142,6 +142,9 @@ func (d *Daemon) startServer() error {
 		d.server.Serve(serve.Listener{Listener: s, URL: s.URL})
 	}
 	d.files.start()
+	if d.running().Application != nil {
+		d.system.Prepare()
+	}
 	return nil
 }
 

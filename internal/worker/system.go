@@ -55,6 +55,14 @@ func (s *System) Close(ctx context.Context) error {
 	return g.Close(ctx)
 }
 
+// Prepare starts the guardian ahead of the first worker, which is then ready
+// so much sooner. A failure is told when a worker is started.
+func (s *System) Prepare() {
+	if _, err := s.running(); err != nil {
+		s.log.Warn("the guardian process did not start", "err", err)
+	}
+}
+
 // running returns the guardian, which it starts if there is none.
 func (s *System) running() (*spawn.Guardian, error) {
 	s.mu.Lock()
