@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"syscall"
+	"net"
 
 	"github.com/perchserver/perch/internal/exchange"
 	"github.com/perchserver/perch/internal/http1"
@@ -51,6 +51,7 @@ type Failure struct {
 	Sent     bool // a byte of the request was written
 	Received bool // a byte of the response was read
 	Address  string
+	Answer   string // the first bytes of an answer that is not HTTP/1.1
 	Err      error
 }
 
@@ -62,71 +63,105 @@ func (f *Failure) Error() string {
 // Unwrap returns the cause.
 func (f *Failure) Unwrap() error { return f.Err }
 
+// The kinds of failure of an application: what a report and a tool for IIS
+// tell apart.
+type kind uint8
+
+const (
+	broke   kind = iota // the connection ended before there was an answer
+	late                // a wait was longer than the limit
+	refused             // no connection
+	garbled             // what came is not one HTTP/1.1 response
+	short               // a response that began well and was not completed
+)
+
+func (f *Failure) kind() kind {
+	switch {
+	case timedOut(f.Err):
+		return late
+	case f.Phase == Connect:
+		return refused
+	case errors.As(f.Err, new(http1.Fault)), f.Err == errInterim, f.Err == errNotAsked:
+		return garbled
+	case f.Phase == ReadBody:
+		return short
+	}
+	return broke
+}
+
+// kinds is what a Report says of each kind. The codes are those that tools
+// for IIS look for (spec 9.2). Never written.
+var kinds = [...]struct{ title, code, advice string }{
+	broke: {"The application broke the connection", "0x80072EFE",
+		"look in the application's log for a crash at this time"},
+	late: {"The application took too long", "0x80072EE2",
+		"look in the application's log for what it was doing; raise requestTimeout in web.config if the work takes that long"},
+	refused: {"The application does not accept connections", "0x80072EFD",
+		"look in the application's log for why it stopped listening"},
+	garbled: {"The application did not answer as a web server", "0x80072F78",
+		"what listens on this port does not speak HTTP/1.1 correctly: look at what it sends"},
+	short: {"The application did not complete its response", "0x80072F78",
+		"look in the application's log for a crash at this time, and at the length that it announces"},
+}
+
 // Report implements exchange.Reporter.
 func (f *Failure) Report() exchange.Report {
+	k := kinds[f.kind()]
 	r := exchange.Report{
-		Title: "The application did not answer as a web server",
+		Title: k.title,
 		Step:  f.Phase.String(),
 		Facts: []exchange.Fact{
 			{Name: "Side", Value: f.Side.String()},
 			{Name: "Address", Value: f.Address},
 			{Name: "Cause", Value: f.Err.Error()},
-			{Name: "Code", Value: code(f.Err)},
 		},
+		Advice: []string{k.advice},
 	}
-	switch {
-	case errors.Is(f.Err, sockio.ErrLimit):
-		r.Title = "The application took too long"
-		r.Advice = []string{"raise requestTimeout in web.config if the work takes that long", "look in the application's log for what it was doing"}
-	case errors.Is(f.Err, syscall.ECONNREFUSED):
-		r.Title = "The application does not accept connections"
-		r.Advice = []string{"look in the application's log for why it stopped listening"}
-	case errors.As(f.Err, new(http1.Fault)):
-		r.Advice = []string{"what listens on this port does not speak HTTP/1.1 correctly: look at what it sends"}
-	default:
-		r.Title = "The application broke the connection"
-		r.Advice = []string{"look in the application's log for a crash at this time"}
+	if f.Answer != "" {
+		r.Facts = append(r.Facts, exchange.Fact{Name: "Answer", Value: f.Answer})
 	}
+	r.Facts = append(r.Facts, exchange.Fact{Name: "Code", Value: k.code})
 	return r
-}
-
-// code is the number that tools for IIS look for (spec 9.2).
-func code(err error) string {
-	switch {
-	case errors.Is(err, sockio.ErrLimit):
-		return "0x80072EE2"
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return "0x80072EFD"
-	case errors.As(err, new(http1.Fault)), errors.Is(err, io.ErrUnexpectedEOF):
-		return "0x80072F78"
-	}
-	return "0x80072EFE"
 }
 
 // Reasons that are not errors of a socket. Never written.
 var (
 	errInterim  = errors.New("too many interim responses")
 	errNotAsked = errors.New("the application switched protocols without being asked")
+	errPanic    = errors.New("a writer panicked")
 )
 
-// fail makes the error of an exchange. If the client is the reason why the
-// application could not be heard, it is the client's.
+// timedOut reports whether err is a time limit that has passed.
+func timedOut(err error) bool {
+	var n net.Error
+	return errors.Is(err, sockio.ErrLimit) || errors.As(err, &n) && n.Timeout()
+}
+
+// fail makes the error of an exchange. What looks like a failure of the
+// application may be the client's doing, or that of the upload beside: then
+// it is told as that.
 func (t *flight) fail(phase Phase, side Side, err error) error {
 	if side == Application && t.link != nil {
-		if cerr := t.upload.failed(); cerr != nil {
-			return cerr
-		}
-		if t.x.Gone() {
+		switch {
+		case t.x.Gone():
 			side = Client
+		case t.upload.brokenOff():
+			if t.upload.client {
+				return t.upload.err
+			}
+			phase, err = SendBody, t.upload.err
+		case phase == ReadHead && !t.received && (!t.upload.ended() || t.upload.err != nil):
+			phase = SendBody // it died while its body was being sent
 		}
 	}
 	f := &Failure{Phase: phase, Side: side, Sent: t.sent, Received: t.received, Address: t.c.set.Address.String(), Err: err}
-	e := &exchange.Error{Status: 502, SubStatus: 3, Op: "forward", Err: f}
 	if side == Client {
-		e.Status, e.SubStatus = 400, 0
-		return e
+		return &exchange.Error{Status: 400, Op: "forward", Err: f}
 	}
-	e.Resend = t.mayResend(err)
+	if f.kind() == garbled && phase == ReadHead {
+		f.Answer = fmt.Sprintf("%.64q", t.buf[t.r:t.w])
+	}
+	e := &exchange.Error{Status: 502, SubStatus: 3, Op: "forward", Err: f, Resend: t.mayResend(err)}
 	if e.Resend {
 		t.c.idle.drop() // what stands beside a dead connection is most likely dead too
 	}
@@ -137,18 +172,15 @@ func (t *flight) fail(phase Phase, side Side, err error) error {
 // byte of it was written; GET, HEAD and OPTIONS without a body also when no
 // byte of a response was read. A timeout is no reason to ask again.
 func (t *flight) mayResend(err error) bool {
-	if t.received || errors.Is(err, sockio.ErrLimit) || t.x.Response.Started {
+	r := &t.x.Request
+	switch {
+	case t.received || timedOut(err):
 		return false
+	case t.sent:
+		return r.Idempotent()
 	}
-	return !t.sent && t.upload.state == noUpload || t.x.Request.Idempotent()
+	return !r.HasBody() || !r.Body.Sent() // a body that was taken cannot be taken twice
 }
 
-// clientSide reports whether a transfer failed at the client.
-func clientSide(err error) bool {
-	var e *exchange.Error
-	if errors.As(err, &e) {
-		return true // the driver speaks of its own side alone
-	}
-	var s *sockio.SideError
-	return errors.As(err, &s) && !s.Reading
-}
+var _ io.Writer = (*chunks)(nil)
+var _ exchange.Aborter = (*sockio.Conn)(nil)

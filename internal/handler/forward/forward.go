@@ -8,7 +8,9 @@
 package forward
 
 import (
+	"context"
 	"io"
+	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -51,17 +53,25 @@ type Settings struct {
 	Address netip.AddrPort // a loopback address
 	Token   string         // pairing token; empty sends none
 
+	// Dial connects to the application. Nil connects to Address by TCP.
+	Dial func(ctx context.Context) (net.Conn, error)
+
 	// VirtualPath is where the application is mounted, "/" for a whole site.
 	// The shutdown request goes below it.
 	VirtualPath string
 
 	// RequestTimeout bounds each wait for the application: to connect, to
-	// take bytes, to send some. 0 waits for ever.
+	// take bytes, to send some. It does not run while the application waits
+	// for the body of a request. 0 waits for ever.
 	RequestTimeout time.Duration
 
 	// PassConnection passes a "Connection: close" of the application on to
 	// the client (spec 1.4, forwardResponseConnectionHeader).
 	PassConnection bool
+
+	// Refused is called when the application did not accept a connection,
+	// before the exchange fails. It may be nil.
+	Refused func()
 
 	// Linger is called when an exchange has become a long-lived one, and its
 	// result when that is over. It may be nil.
@@ -123,7 +133,7 @@ func (f *Forwarder) prune() {
 type flight struct {
 	c    *Channel
 	x    *exchange.Exchange
-	link *link
+	link *link // nil before there is one, and when it was given back
 
 	buf  []byte // first the request head, then what the application sends
 	r, w int    // buf[r:w] is received and not consumed
@@ -160,8 +170,9 @@ func newFlight() *flight {
 //  5. answer with it and stream its body, or become two streams of bytes;
 //  6. keep the connection if both messages ended where they should.
 //
-// Its error is an *exchange.Error whose cause is a *Failure; Resend says
-// whether the same exchange may be served again, by this process or another.
+// Its error is an *exchange.Error. Unless the client's body was at fault, the
+// cause is a *Failure. Resend says whether the same exchange may be served
+// again, by this process or another.
 func (c *Channel) Serve(x *exchange.Exchange) error {
 	t := c.f.flights.Get().(*flight)
 	t.c, t.x = c, x
@@ -170,32 +181,49 @@ func (c *Channel) Serve(x *exchange.Exchange) error {
 	return err
 }
 
-// release forgets the exchange and gives the memory back.
+// release forgets the exchange and gives the memory back. What the response
+// still holds of it has been sent.
 func (t *flight) release() {
-	t.x.Response.Header.Reset() // its values are in buf
+	t.x.Response.Reason = nil
+	t.x.Response.Header.Reset()
 	if len(t.buf) > bufferSize {
 		t.buf = make([]byte, bufferSize)
 	}
 	f := t.c.f
 	t.c, t.x, t.link = nil, nil, nil
 	t.limited.R = nil
+	t.head.Reason = nil
 	t.head.Header.Reset()
 	t.trailer.Reset()
 	t.sent, t.received = false, false
+	t.upload.err = nil
 	f.flights.Put(t)
 }
 
-func (t *flight) carry() (err error) {
-	if t.link, err = t.c.take(t.x.Request.Idempotent()); err != nil {
+func (t *flight) carry() error {
+	link, err := t.c.take(t.x.Request.Idempotent())
+	if err != nil {
+		if t.c.set.Refused != nil {
+			t.c.set.Refused()
+		}
 		return t.fail(Connect, Application, err)
 	}
-	t.x.WhenGone(t.link.sock)
+	t.link = link
+	t.x.WhenGone(link.sock)
+	err = errPanic // unless converse returns
+	defer func() { t.leave(err) }()
 	err = t.converse()
-	t.x.WhenGone(nil)
-	if t.link != nil { // not kept
+	return err
+}
+
+// leave ends what may still be going on and closes the connection if it was
+// not kept.
+func (t *flight) leave(err error) {
+	t.upload.end(err)
+	if t.link != nil {
+		t.x.WhenGone(nil)
 		t.link.sock.Close()
 	}
-	return err
 }
 
 // converse is steps 2 to 6. It leaves t.link nil if the connection was kept.
@@ -203,15 +231,6 @@ func (t *flight) converse() error {
 	if err := t.sendHead(); err != nil {
 		return err
 	}
-	err := t.respond()
-	if ended := t.upload.end(); err == nil && !ended {
-		t.x.Response.Close = true
-	}
-	return err
-}
-
-// respond is steps 4 to 6.
-func (t *flight) respond() error {
 	if err := t.readHead(); err != nil {
 		return err
 	}

@@ -41,17 +41,16 @@ type links struct {
 // twice goes on one that was idle for long.
 func (c *Channel) take(idempotent bool) (*link, error) {
 	now := c.f.watch.Now()
+	var oldest time.Time
+	if !idempotent {
+		oldest = now.Add(-freshLink)
+	}
 	for {
-		l := c.idle.pop()
+		l := c.idle.pop(oldest)
 		if l == nil {
 			return c.connect()
 		}
-		idle := now.Sub(l.since)
-		switch {
-		case idle >= l.keep:
-		case idempotent:
-			return l, nil
-		case idle <= freshLink && l.sock.Alive():
+		if now.Sub(l.since) < l.keep && l.sock.Alive() {
 			return l, nil
 		}
 		l.sock.Close()
@@ -65,8 +64,7 @@ func (c *Channel) connect() (*link, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	var d net.Dialer
-	nc, err := d.DialContext(ctx, "tcp", c.set.Address.String())
+	nc, err := c.dial(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +73,17 @@ func (c *Channel) connect() (*link, error) {
 	return l, nil
 }
 
-// put keeps a connection whose exchange has ended cleanly.
+func (c *Channel) dial(ctx context.Context) (net.Conn, error) {
+	if c.set.Dial != nil {
+		return c.set.Dial(ctx)
+	}
+	d := net.Dialer{KeepAlive: -1} // a peer on this machine cannot vanish
+	return d.DialContext(ctx, "tcp", c.set.Address.String())
+}
+
+// put keeps a connection whose exchange has ended cleanly. seconds is what the
+// application has promised to keep it for, 0 if it has said nothing: it is
+// believed less one second, for a request that is on its way.
 func (c *Channel) put(l *link, seconds int) {
 	l.keep = idleLink
 	if seconds > 0 {
@@ -92,11 +100,13 @@ func (c *Channel) put(l *link, seconds int) {
 	}
 }
 
-func (s *links) pop() *link {
+// pop returns the connection that was used last, unless it has been idle since
+// before oldest.
+func (s *links) pop(oldest time.Time) *link {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := len(s.stack)
-	if n == 0 {
+	if n == 0 || s.stack[n-1].since.Before(oldest) {
 		return nil
 	}
 	l := s.stack[n-1]
@@ -128,8 +138,7 @@ func (s *links) prune(now time.Time) {
 	var dead []*link
 	keep := s.stack[:0]
 	for _, l := range s.stack {
-		idle := now.Sub(l.since)
-		if idle >= l.keep || idle > freshLink && !l.sock.Alive() {
+		if idle := now.Sub(l.since); idle >= l.keep || idle > freshLink && !l.sock.Alive() {
 			dead = append(dead, l)
 		} else {
 			keep = append(keep, l)

@@ -11,10 +11,11 @@ import (
 // sendHead writes the request head (step 2), with the body behind it when all
 // of it is in memory, and starts the upload of any other (step 3).
 func (t *flight) sendHead() error {
-	x := t.x
+	r := &t.x.Request
+	held := r.HasBody() && exchange.EqualFold(r.Header.Get(exchange.Expect), "100-continue")
 	b := t.appendHead(t.buf[:0])
-	if x.Request.HasBody() && !x.Request.Header.Has(exchange.Expect) {
-		if body, ok := x.Request.Body.Buffered(); ok {
+	if r.HasBody() && !held {
+		if body, ok := r.Body.Buffered(); ok {
 			b = append(b, body...)
 		}
 	}
@@ -24,17 +25,14 @@ func (t *flight) sendHead() error {
 		t.buf = b[:cap(b)] // it had to grow
 	}
 	t.r, t.w = 0, 0
-	if err != nil {
+	switch {
+	case err != nil:
 		return t.fail(SendHead, Application, err)
-	}
-	if x.Request.Body.Sent() {
-		return nil
-	}
-	if x.Request.Header.Has(exchange.Expect) {
+	case held:
 		t.upload.hold() // until the application asks for it
-		return nil
+	case !r.Body.Sent():
+		t.upload.start()
 	}
-	t.upload.start()
 	return nil
 }
 
@@ -46,32 +44,25 @@ func (t *flight) appendHead(b []byte) []byte {
 	if t.c.set.NoWebSockets && exchange.EqualFold(upgrade, "websocket") {
 		upgrade = nil
 	}
-	var forwardedFor, forwardedProto []byte
 	named := http1.NamesFields(&r.Header)
+	var hosted, trailers bool
+	var forwardedFor, forwardedProto []byte
 	for i := range r.Header.Fields {
 		f := &r.Header.Fields[i]
 		if named && http1.NamedByConnection(&r.Header, f) {
 			continue
 		}
 		switch f.ID {
-		case exchange.Other:
-			if impostor(f.Name) {
-				continue
-			}
+		case exchange.Host: // that of an absolute target goes before the field
+			hosted = true
+			b = http1.AppendField(b, f.NameBytes(), r.Host)
+			continue
 		case exchange.Connection, exchange.KeepAlive, exchange.ProxyConnection, exchange.Upgrade,
 			exchange.TransferEncoding, exchange.ContentLength:
 			continue // hop by hop, and framing: written anew below
-		case exchange.Host:
-			f.Value = r.Host
 		case exchange.TE:
-			if !http1.ListHas(f.Value, "trailers") {
-				continue
-			}
-			b = append(b, "TE: trailers\r\n"...)
+			trailers = trailers || http1.ListHas(f.Value, "trailers")
 			continue
-		case exchange.MSToken, exchange.MSClientCert, exchange.MSEvent, exchange.MSWinAuthToken,
-			exchange.XForwardedHost, exchange.XForwardedPrefix, exchange.Forwarded:
-			continue // ours to say, or nobody's
 		case exchange.XForwardedFor:
 			forwardedFor = join(forwardedFor, f.Value)
 			continue
@@ -82,13 +73,23 @@ func (t *flight) appendHead(b []byte) []byte {
 			if upgrade != nil {
 				continue // spec 3.6: extensions are never negotiated
 			}
+		default:
+			if ours(f) {
+				continue
+			}
 		}
 		b = http1.AppendField(b, f.NameBytes(), f.Value)
 	}
+	if !hosted {
+		b = http1.AppendField(b, []byte("Host"), r.Host) // HTTP/1.0 may come without
+	}
 	b = t.appendOwn(b, forwardedFor, forwardedProto)
-	if upgrade != nil {
+	switch {
+	case upgrade != nil:
 		b = append(b, "Connection: Upgrade\r\nUpgrade: "...)
 		b = append(append(b, upgrade...), "\r\n"...)
+	case trailers: // RFC 9110 section 10.1.4: TE is for one hop, and named so
+		b = append(b, "Connection: TE\r\nTE: trailers\r\n"...)
 	}
 	switch {
 	case r.Length < 0:
@@ -136,23 +137,29 @@ func join(a, b []byte) []byte {
 	return append(append(bytes.Clone(a), ", "...), b...)
 }
 
-// impostor reports whether a field name that has no number is, or becomes
-// where '_' and '-' are taken for one another, one that only Perch may set.
-// Some frameworks fold names so: CGI's variables know no '-'.
-func impostor(name []byte) bool {
-	const ours = "MS-ASPNETCORE"
-	if len(name) >= len(ours) && (name[0]|0x20) == 'm' && exchange.EqualFold(name[:len(ours)], ours) {
+// ours reports whether a field from outside has a name that only Perch may
+// say, or nobody: a client could pass for the host with it. The name is judged
+// as it stands, and as it becomes where '_' and '-' are taken for one another,
+// as CGI's variables and what comes after them do.
+func ours(f *exchange.Field) bool {
+	switch f.ID {
+	case exchange.Other:
+	case exchange.MSToken, exchange.MSClientCert, exchange.MSEvent, exchange.MSWinAuthToken,
+		exchange.XForwardedHost, exchange.XForwardedPrefix, exchange.Forwarded:
 		return true
-	}
-	if bytes.IndexByte(name, '_') < 0 {
+	default:
 		return false
 	}
-	folded := bytes.ReplaceAll(name, []byte("_"), []byte("-"))
-	switch exchange.LookupField(folded) {
-	case exchange.XForwardedFor, exchange.XForwardedProto, exchange.XForwardedHost,
-		exchange.XForwardedPrefix, exchange.Forwarded, exchange.Host, exchange.ContentLength,
-		exchange.TransferEncoding, exchange.Connection, exchange.Upgrade, exchange.TE:
-		return true
+	const prefix = "MS-ASPNETCORE"
+	name := f.Name
+	if bytes.IndexByte(name, '_') >= 0 {
+		name = bytes.ReplaceAll(name, []byte("_"), []byte("-"))
+		switch exchange.LookupField(name) {
+		case exchange.XForwardedFor, exchange.XForwardedProto, exchange.XForwardedHost,
+			exchange.XForwardedPrefix, exchange.Forwarded, exchange.Host, exchange.ContentLength,
+			exchange.TransferEncoding, exchange.Connection, exchange.Upgrade, exchange.TE:
+			return true
+		}
 	}
-	return len(folded) >= len(ours) && exchange.EqualFold(folded[:len(ours)], ours)
+	return len(name) >= len(prefix) && exchange.EqualFold(name[:len(prefix)], prefix)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/url"
 	"strings"
 	"time"
 
@@ -12,57 +13,67 @@ import (
 
 // Shutdown asks the application to stop, in the protocol of the module (spec
 // 2.10). A nil error means that it has agreed (202); any other answer is an
-// error that names its status.
+// error that names its status. It returns when ctx ends.
 func (c *Channel) Shutdown(ctx context.Context) error {
-	var d net.Dialer
-	nc, err := d.DialContext(ctx, "tcp", c.set.Address.String())
-	if err != nil {
-		return fmt.Errorf("shutdown request: %w", err)
-	}
-	defer nc.Close()
-	if t, ok := ctx.Deadline(); ok {
-		nc.SetDeadline(t)
-	}
-	stop := context.AfterFunc(ctx, func() { nc.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-	path := strings.TrimSuffix(c.set.VirtualPath, "/") + "/iisintegration"
-	_, err = fmt.Fprintf(nc, "POST %s HTTP/1.1\r\nHost: %s\r\nMS-ASPNETCORE-EVENT: shutdown\r\n"+
-		"MS-ASPNETCORE-TOKEN: %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", path, c.set.Address, c.set.Token)
-	if err != nil {
-		return fmt.Errorf("shutdown request: %w", err)
-	}
-	status, err := readStatus(nc)
-	if err != nil {
-		return fmt.Errorf("shutdown request: %w", err)
-	}
-	if status != 202 {
-		return fmt.Errorf("shutdown request: the application answered %d", status)
+	status, err := c.askToStop(ctx)
+	switch {
+	case ctx.Err() != nil && err != nil:
+		return fmt.Errorf("shutdown request to %s: %w", c.set.Address, ctx.Err())
+	case err != nil:
+		return fmt.Errorf("shutdown request to %s: %w", c.set.Address, err)
+	case status != 202:
+		return fmt.Errorf("shutdown request to %s: the application answered %d, not 202", c.set.Address, status)
 	}
 	return nil
 }
 
-// readStatus reads one response head.
+// askToStop sends the request, on a connection of its own, and returns the
+// status of the answer.
+func (c *Channel) askToStop(ctx context.Context) (int, error) {
+	nc, err := c.dial(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer nc.Close()
+	stop := context.AfterFunc(ctx, func() { nc.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	path := url.URL{Path: strings.TrimSuffix(c.set.VirtualPath, "/") + "/iisintegration"}
+	_, err = fmt.Fprintf(nc, "POST %s HTTP/1.1\r\nHost: %s\r\nMS-ASPNETCORE-EVENT: shutdown\r\n"+
+		"MS-ASPNETCORE-TOKEN: %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", path.EscapedPath(), c.set.Address, c.set.Token)
+	if err != nil {
+		return 0, err
+	}
+	return readStatus(nc)
+}
+
+// readStatus reads response heads up to the final one.
 func readStatus(nc net.Conn) (int, error) {
-	var scan http1.Scanner
 	limits := headLimits
-	buf := make([]byte, 0, 4096)
-	for {
+	var scan http1.Scanner
+	var head http1.ResponseHead
+	buf := make([]byte, 0, 4<<10)
+	for interim := 0; interim < maxInterim; {
 		n, err := scan.Scan(buf, &limits)
 		if err != nil {
 			return 0, err
 		}
 		if n > 0 {
-			var head http1.ResponseHead
-			err := http1.ParseResponse(buf[:n], &head)
-			return head.Status, err
+			if err := http1.ParseResponse(buf[:n], &head); err != nil || head.Status >= 200 {
+				return head.Status, err
+			}
+			buf = buf[:copy(buf, buf[n:])]
+			scan.Reset()
+			interim++
+			continue
 		}
 		if len(buf) == cap(buf) {
 			buf = append(buf, 0)[:len(buf)]
 		}
 		k, err := nc.Read(buf[len(buf):cap(buf)])
 		if err != nil {
-			return 0, err
+			return 0, eof(err)
 		}
 		buf = buf[:len(buf)+k]
 	}
+	return 0, errInterim
 }

@@ -2,12 +2,15 @@ package forward
 
 import (
 	"io"
+	"sync/atomic"
+	"time"
 
 	"github.com/perchserver/perch/internal/exchange"
+	"github.com/perchserver/perch/internal/sockio"
 )
 
-// switchProtocols answers with 101 and relays bytes both ways until both
-// directions have ended, or one has failed (spec 3.6).
+// switchProtocols answers with 101 and lets the exchange become two streams of
+// bytes (spec 3.6).
 func (t *flight) switchProtocols() error {
 	x := t.x
 	if x.Request.Upgrade == nil {
@@ -15,7 +18,7 @@ func (t *flight) switchProtocols() error {
 	}
 	x.Response.Status, x.Response.Reason = 101, t.head.Reason
 	protocol := t.head.Header.Get(exchange.Upgrade)
-	t.passFields(&x.Response)
+	t.passFields(&x.Response.Header)
 	if protocol != nil {
 		x.Response.Header.Add(exchange.Upgrade, protocol)
 	}
@@ -27,55 +30,111 @@ func (t *flight) switchProtocols() error {
 	if t.c.set.Linger != nil {
 		defer t.c.set.Linger()()
 	}
+	if t.r < t.w { // bytes behind the head
+		if _, err := stream.Write(t.buf[t.r:t.w]); err != nil {
+			return t.fail(Relay, Client, err)
+		}
+	}
+	return t.tunnel(stream)
+}
+
+const (
+	tunnelBuffer = 8 << 10 // of the direction to the application; the other has the flight's
+
+	// tunnelWrite is how long an application may take nothing at all.
+	tunnelWrite = 2 * time.Minute
+
+	// halfOpen is how long one direction may be idle when the other has
+	// ended: a peer that is gone altogether looks the same.
+	halfOpen = 30 * time.Second
+)
+
+// direction is one half of a tunnel.
+type direction struct {
+	moved atomic.Int64
+	side  Side  // who failed
+	err   error // nil: it ended as it should
+}
+
+// tunnel relays bytes both ways until both directions have ended, or one has
+// failed, which ends the other.
+func (t *flight) tunnel(stream exchange.Stream) error {
 	sock := t.link.sock
 	sock.LimitRead(0)
-	if _, err := stream.Write(t.buf[t.r:t.w]); err != nil {
-		return t.fail(Relay, Client, err)
-	}
-	up := make(chan error, 1)
-	go func() {
-		err := pump(sock, stream, make([]byte, relaySize))
-		if err != nil {
-			sock.Abort()
-		} else {
-			sock.CloseWrite()
-		}
-		up <- err
-	}()
-	down := pump(stream, sock, t.buf)
-	if down != nil {
-		stream.Close()
+	sock.LimitWrite(tunnelWrite)
+	breakOff := func() {
 		sock.Abort()
-	} else {
-		stream.CloseWrite()
-	}
-	if err := <-up; err != nil {
 		stream.Close()
-		return t.fail(Relay, Client, err)
 	}
-	if down != nil {
-		return t.fail(Relay, Application, down)
+	var up, down direction
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		up.pump(sock, stream, make([]byte, tunnelBuffer), Client)
+		if up.err != nil || sock.CloseWrite() != nil {
+			breakOff()
+			return
+		}
+		sock.LimitRead(halfOpen)
+	}()
+	down.pump(stream, idleReader{sock}, t.buf, Application)
+	if down.err != nil || stream.CloseWrite() != nil {
+		breakOff()
+	}
+	up.await(ended, breakOff)
+	for _, d := range []*direction{&up, &down} {
+		if d.err != nil && d.err != sockio.ErrAborted { // that one follows from the other
+			return t.fail(Relay, d.side, d.err)
+		}
 	}
 	return nil
 }
 
-// relaySize is the buffer of one direction.
-const relaySize = 8 << 10
-
-// pump copies until src ends.
-func pump(dst io.Writer, src io.Reader, buf []byte) error {
+// pump copies until src, which is of the given side, ends.
+func (d *direction) pump(dst io.Writer, src io.Reader, buf []byte, from Side) {
 	for {
 		n, err := src.Read(buf)
 		if n > 0 {
 			if _, err := dst.Write(buf[:n]); err != nil {
-				return err
+				d.side, d.err = 1-from, err
+				return
 			}
-		}
-		if err == io.EOF {
-			return nil
+			d.moved.Add(int64(n))
 		}
 		if err != nil {
-			return err
+			if err != io.EOF {
+				d.side, d.err = from, err
+			}
+			return
 		}
 	}
+}
+
+// await waits for a direction to end, for as long as bytes move.
+func (d *direction) await(ended <-chan struct{}, breakOff func()) {
+	t := time.NewTicker(halfOpen)
+	defer t.Stop()
+	for moved := int64(-1); ; {
+		select {
+		case <-ended:
+			return
+		case <-t.C:
+		}
+		now := d.moved.Load()
+		if now == moved {
+			breakOff()
+			<-ended
+			return
+		}
+		moved = now
+	}
+}
+
+// idleReader reads from a connection whose limit, if there is one, starts anew
+// with every read.
+type idleReader struct{ *sockio.Conn }
+
+func (r idleReader) Read(p []byte) (int, error) {
+	r.Extend()
+	return r.Conn.Read(p)
 }
