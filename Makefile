@@ -63,3 +63,23 @@ fuzz:
 
 clean:
 	rm -rf $(CACHE) bin
+
+# Perch beside nginx, HAProxy, Caddy and the Go library's reverse proxy, on Linux: see docs/performance.md. The figures
+# go to bench/results/. QUICK=1 shows in two minutes that it runs; BENCH="-cases small-64 -rounds 9" says more.
+bench:
+	bench/tools/install.sh $(CACHE)/bench
+	$(GO) -C bench build -o $(CACHE)/bench/bin/bench .
+	$(CACHE)/bench/bin/bench $(if $(QUICK),-quick -results $(CACHE)/bench/results) $(BENCH)
+
+# The bench is a module of its own.
+bench-unit:
+	$(GO) -C bench test $(RACE) -timeout 1m ./...
+
+bench-vet: static
+	$(GO) -C bench vet ./...
+	cd bench && $(CACHE)/bin/staticcheck ./...
+
+unit: bench-unit
+check: bench-vet
+
+.PHONY: bench bench-unit bench-vet

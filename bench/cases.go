@@ -1,0 +1,95 @@
+package main
+
+import "fmt"
+
+// kind is what has to run for a case.
+type kind int
+
+const (
+	proxied kind = iota // the server in front of the backend
+	static              // files of a folder
+	inline              // an answer that the server makes itself
+)
+
+// load is how a case is driven.
+type load int
+
+const (
+	requests load = iota // as many as go through, by wrk
+	idling               // connections that stay open after one request
+)
+
+// A testCase is one thing that is measured.
+type testCase struct {
+	name  string
+	title string
+	kind  kind
+	load  load
+	conns int
+	path  string
+	reply int // bytes of the response's body
+	send  int // bytes of the request's body; 0 sends GET
+
+	browser bool     // with the header fields of a browser, about 850 bytes
+	without []string // servers that cannot do it, or cannot yet
+	note    string   // why
+}
+
+const (
+	kib = 1 << 10
+	mib = 1 << 20
+
+	pageSize  = 122 // of the backend's page
+	helloSize = 13  // of what servers say themselves
+)
+
+// allCases lists the cases in the order in which they run.
+func allCases(idle int) []testCase {
+	files := []string{"haproxy"}
+	const noFiles = "HAProxy does not serve files"
+	return []testCase{
+		{name: "small-64", title: "proxied small GET, 64 connections", conns: 64, path: "/", reply: pageSize},
+		{name: "small-1000", title: "proxied small GET, 1000 connections", conns: 1000, path: "/", reply: pageSize},
+		{name: "headers-64", title: "proxied small GET with a browser's header, 64 connections", conns: 64, path: "/", reply: pageSize, browser: true},
+		{name: "down-64k", title: "proxied GET of 64 KiB, 64 connections", conns: 64, path: "/65536", reply: 64 * kib},
+		{name: "down-1m", title: "proxied GET of 1 MiB, 64 connections", conns: 64, path: "/1048576", reply: mib},
+		{name: "up-1m", title: "proxied POST of 1 MiB, 64 connections", conns: 64, path: "/upload", reply: pageSize, send: mib},
+		{name: "static-1k", title: "file of 1 KiB, 64 connections", kind: static, conns: 64, path: "/static/1k.bin", reply: kib, without: files, note: noFiles},
+		{name: "static-64k", title: "file of 64 KiB, 64 connections", kind: static, conns: 64, path: "/static/64k.bin", reply: 64 * kib, without: files, note: noFiles},
+		{name: "static-10m", title: "file of 10 MiB, 64 connections", kind: static, conns: 64, path: "/static/10m.bin", reply: 10 * mib, without: files, note: noFiles},
+		{name: "inline-64", title: "answer made in the server, 64 connections", kind: inline, conns: 64, path: "/hello", reply: helloSize,
+			without: []string{"perch"}, note: "Perch joins when applications can be served in its own process (package hosting)"},
+		{name: "idle", title: fmt.Sprintf("%d idle connections, after one proxied GET each", idle), load: idling, conns: idle, path: "/", reply: pageSize},
+	}
+}
+
+func caseNames() []string {
+	var names []string
+	for _, c := range allCases(0) {
+		names = append(names, c.name)
+	}
+	return names
+}
+
+// files are what the static cases ask for, by name.
+var files = map[string]int{"1k.bin": kib, "64k.bin": 64 * kib, "10m.bin": 10 * mib}
+
+// browserFields is what a browser sends besides Host: with it a head is about
+// 850 bytes long.
+var browserFields = [][2]string{
+	{"User-Agent", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36"},
+	{"Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8"},
+	{"Accept-Language", "en-GB,en;q=0.9,de;q=0.8"},
+	{"Accept-Encoding", "gzip, deflate, br, zstd"},
+	{"Cache-Control", "max-age=0"},
+	{"Referer", "https://shop.example.test/articles/garden?page=2&sort=price"},
+	{"Sec-CH-UA", `"Chromium";v="131", "Not_A Brand";v="24"`},
+	{"Sec-CH-UA-Mobile", "?0"},
+	{"Sec-CH-UA-Platform", `"Linux"`},
+	{"Sec-Fetch-Dest", "document"},
+	{"Sec-Fetch-Mode", "navigate"},
+	{"Sec-Fetch-Site", "same-origin"},
+	{"Sec-Fetch-User", "?1"},
+	{"Upgrade-Insecure-Requests", "1"},
+	{"Cookie", "session=6f1c2b7ae0d94c3f8b5a; theme=dark; .AspNetCore.Antiforgery=CfDJ8Nq1m0Zr3uT5bXw7yA9cEgIkMoQsUvWx"},
+}

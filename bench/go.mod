@@ -1,0 +1,3 @@
+module github.com/perchserver/perch/bench
+
+go 1.26.0
