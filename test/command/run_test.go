@@ -148,6 +148,58 @@ func TestRunFails(t *testing.T) {
 	}
 }
 
+// unreadable starts as a user that cannot read a file of the folder, or the
+// folder itself.
+func unreadable(t *testing.T, name string) harness.Run {
+	t.Helper()
+	const nobody = 65534
+	dir := harness.Go().Folder(t)
+	path := filepath.Join(dir, name)
+	if err := os.Chmod(path, 0); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Chmod(path, 0o755) })
+	run := harness.Run{Dir: dir, Cwd: "/"}
+	if os.Getuid() == 0 {
+		run.UID = nobody
+	}
+	return run
+}
+
+func TestUnreadableFolder(t *testing.T) {
+	t.Parallel()
+	run := unreadable(t, "")
+	stderr, code := harness.Refused(t, run)
+	if code != 1 || !strings.Contains(stderr, run.Dir) || !strings.Contains(stderr, "permission denied") {
+		t.Errorf("exit code %d, stderr %s", code, stderr)
+	}
+}
+
+func TestUnreadableConfig(t *testing.T) {
+	t.Parallel()
+	h := harness.Start(t, unreadable(t, "web.config"))
+	h.AwaitStderr("web.config", "permission denied")
+	if r := h.Get("/"); r.StatusCode != 500 || !strings.Contains(r.Text(), "500.19") {
+		t.Errorf("answered %s, want 500.19", harness.Describe(r.StatusCode, r.Bytes))
+	}
+}
+
+// A web.config that is wrong concerns what it is for: the host runs, says
+// where the error is, and serves when the file is mended.
+func TestMalformedConfig(t *testing.T) {
+	t.Parallel()
+	dir := harness.Go().Folder(t)
+	good := harness.ReadFile(t, filepath.Join(dir, "web.config"))
+	harness.WriteFile(t, filepath.Join(dir, "web.config"), "<configuration>\n  <system.webServer>\n</configuration>\n")
+	h := harness.Start(t, harness.Run{Dir: dir})
+	h.AwaitStderr("web.config:3:")
+	if r := h.Get("/"); r.StatusCode != 500 || !strings.Contains(r.Text(), "500.19") {
+		t.Errorf("answered %s, want 500.19", harness.Describe(r.StatusCode, r.Bytes))
+	}
+	harness.WriteFile(t, filepath.Join(dir, "web.config"), good)
+	harness.Eventually(t, func() bool { return h.Get("/").StatusCode == 200 }, "the mended file takes effect")
+}
+
 func TestFlagsAsVariables(t *testing.T) {
 	t.Parallel()
 	dir := harness.Go().Folder(t)

@@ -50,6 +50,7 @@ type Host struct {
 type shared struct {
 	cmd    *exec.Cmd
 	mark   string
+	began  time.Time
 	client *http.Client
 	stdout lines
 	stderr lines
@@ -75,10 +76,22 @@ func Start(t testing.TB, r Run) *Host {
 	return h
 }
 
+// Refused runs a host that must not start, and returns what it wrote to
+// stderr and its exit code.
+func Refused(t testing.TB, r Run) (stderr string, code int) {
+	t.Helper()
+	h := launch(t, r)
+	code = h.Wait()
+	if out := h.Stdout(); out != "" {
+		t.Errorf("stdout %q, want nothing", out)
+	}
+	return h.Stderr(), code
+}
+
 // launch starts the process and sees to its end.
 func launch(t testing.TB, r Run) *Host {
 	t.Helper()
-	h := &Host{t: t, shared: &shared{mark: rand.Text(), done: make(chan struct{}), seen: map[process]bool{}}}
+	h := &Host{t: t, shared: &shared{mark: rand.Text(), began: time.Now(), done: make(chan struct{}), seen: map[process]bool{}}}
 	args := []string{"run", r.Dir}
 	listen := r.Listen
 	if listen == nil {

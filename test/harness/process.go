@@ -40,6 +40,12 @@ func Alive(pid int) bool {
 	return ok
 }
 
+// Parent returns the parent of a process.
+func Parent(pid int) int {
+	parent, _, _ := stat(pid)
+	return parent
+}
+
 // Gone reports whether nothing is left of the process. One that is not Alive
 // may still have threads that end, and sockets that accept.
 func Gone(pid int) bool {
@@ -120,7 +126,8 @@ func (h *Host) checkNothingLeft() {
 }
 
 // groups returns the control groups that processes of the host have made, by
-// their numbers in the names.
+// their numbers in the names. Numbers are used again, so an older one of the
+// same name is another's.
 func (h *Host) groups() []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -128,7 +135,11 @@ func (h *Host) groups() []string {
 	for p := range h.seen {
 		for _, mount := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
 			found, _ := filepath.Glob(fmt.Sprintf("%s/perch-%d-*", mount, p.pid))
-			all = append(all, found...)
+			for _, dir := range found {
+				if info, err := os.Stat(dir); err == nil && info.ModTime().After(h.began) {
+					all = append(all, dir)
+				}
+			}
 		}
 	}
 	return all

@@ -140,6 +140,39 @@ func TestBrokenChangeKeepsTheOldProcess(t *testing.T) {
 	}
 }
 
+// A file that is written in pieces is one change, and nothing starts with
+// half of it.
+func TestSlowCopyIsOneChange(t *testing.T) {
+	t.Parallel()
+	app := harness.DotNet()
+	dir := app.Folder(t)
+	h := harness.Start(t, harness.Run{Dir: dir, Env: app.Env(t)})
+	pid := h.Worker()
+	path := filepath.Join(dir, "app.deps.json")
+	text := harness.ReadFile(t, path)
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	const pieces = 10
+	tick := time.NewTicker(60 * time.Millisecond) // the pace of a slow copy
+	defer tick.Stop()
+	for i := range pieces {
+		if _, err := f.WriteString(text[i*len(text)/pieces : (i+1)*len(text)/pieces]); err != nil {
+			t.Fatal(err)
+		}
+		<-tick.C
+	}
+	harness.Eventually(t, func() bool { return h.Worker() != pid }, "another process serves")
+	if failed := h.Event(1000); len(failed) > 0 {
+		t.Errorf("a process was started with half a file: %v", failed)
+	}
+	if starts := h.Event(1001); len(starts) != 2 {
+		t.Errorf("%d starts, want 2", len(starts))
+	}
+}
+
 func TestReplacementTellsWebSockets(t *testing.T) {
 	t.Parallel()
 	dir := harness.Go().Folder(t)

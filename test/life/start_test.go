@@ -175,6 +175,30 @@ func TestProcessTree(t *testing.T) {
 	})
 }
 
+// Without its guardian, a host can contain nothing: it ends the applications
+// and gets another one.
+func TestGuardianIsKilled(t *testing.T) {
+	t.Parallel()
+	h := harness.Go().Start(t)
+	pid := h.Worker()
+	grandchild := spawn(t, h)
+	guardian := 0
+	for _, p := range h.Tree() {
+		if p != pid && harness.Parent(p) == h.Pid {
+			guardian = p
+		}
+	}
+	if guardian == 0 {
+		t.Fatalf("no guardian in the tree %v", h.Tree())
+	}
+	syscall.Kill(guardian, syscall.SIGKILL)
+	harness.Eventually(t, func() bool { return !harness.Alive(pid) && !harness.Alive(grandchild) }, "the application and its grandchild end")
+	harness.Eventually(t, func() bool { return h.Get("/").StatusCode == 200 }, "another process serves")
+	end := spawn(t, h)
+	h.Kill9()
+	harness.Eventually(t, func() bool { return !harness.Alive(end) }, "the new guardian does its work")
+}
+
 // spawn lets the application leave a process that has a session of its own and
 // no parent.
 func spawn(t *testing.T, h *harness.Host) int {

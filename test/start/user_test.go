@@ -69,3 +69,20 @@ func TestHostWithoutPrivileges(t *testing.T) {
 	h.Kill9() // the end of the test sees what is left
 	harness.Eventually(t, func() bool { return !harness.Alive(pid) }, "the application ends with its host")
 }
+
+// What the host was given for itself stays with it.
+func TestEnvironmentOfTheHostStays(t *testing.T) {
+	t.Parallel()
+	mine := []string{"PERCH_LOG_LEVEL=debug", "NOTIFY_SOCKET=/nowhere", "LISTEN_FDNAMES=x", "LISTEN_PID=1"}
+	h := harness.Go().Start(t, func(r *harness.Run) { r.Env = append(r.Env, append(mine, "ORDINARY=kept")...) })
+	env := h.Env()
+	for _, e := range mine {
+		name, _, _ := strings.Cut(e, "=")
+		if v, ok := env[name]; ok {
+			t.Errorf("%s=%s reached the application", name, v)
+		}
+	}
+	if env["ORDINARY"] != "kept" {
+		t.Errorf("ORDINARY is %q, want kept", env["ORDINARY"])
+	}
+}

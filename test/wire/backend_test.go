@@ -215,6 +215,77 @@ func TestConnectionsToTheBackendAreKept(t *testing.T) {
 	}
 }
 
+// connectionOf returns the number of the connection to the backend on which a
+// request with this name came.
+func connectionOf(t *testing.T, h *harness.Host, name string) int {
+	t.Helper()
+	var all []string
+	h.JSON("/recorded", &all)
+	for i, text := range all {
+		if strings.Contains(text, "Name: "+name+"\r\n") {
+			return i
+		}
+	}
+	t.Fatalf("no connection with a request named %s", name)
+	return 0
+}
+
+// An idle connection may be closed by the application at any moment. What may
+// not be sent twice does not go on one that was idle for over a second, and
+// the time that the application grants is kept, less a second.
+func TestIdleConnectionsToTheBackend(t *testing.T) {
+	t.Parallel()
+	const granted = `send "HTTP/1.1 200 OK\r\nKeep-Alive: timeout=2\r\nContent-Length: 0\r\n\r\n"`
+	for _, c := range []struct {
+		name, method, script string
+		same                 bool
+	}{
+		{"post", "POST", "echo", false},
+		{"get", "GET", "echo", true},
+		{"granted", "GET", granted, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			h := start(t, harness.WebConfig{})
+			conn := h.Dial()
+			ask := func(name string) {
+				conn.Send(c.method + " / HTTP/1.1\r\nHost: a\r\nName: " + name + "\r\n" + harness.Script(c.script) + "\r\nContent-Length: 0\r\n\r\n")
+				if r := conn.Response(c.method); r.StatusCode != 200 {
+					t.Fatalf("answered %s", status(r))
+				}
+			}
+			ask("first")
+			<-time.After(1300 * time.Millisecond) // the idle time that the rule is about
+			ask("second")
+			if same := connectionOf(t, h, "first") == connectionOf(t, h, "second"); same != c.same {
+				t.Errorf("the same connection after 1.3 s: %v, want %v", same, c.same)
+			}
+		})
+	}
+}
+
+// Whatever clients and backends do, the host keeps nothing of it.
+func TestNothingLeaks(t *testing.T) {
+	t.Parallel()
+	h := start(t, harness.WebConfig{})
+	h.Get("/")
+	before := harness.Descriptors(h.Pid)
+	scripts := []string{"reset", "close", `send "garbage"`, `send "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"`, "hold", "echo"}
+	for i := range 120 {
+		c := h.Dial()
+		c.Send("POST / HTTP/1.1\r\nHost: a\r\n" + harness.Script(scripts[i%len(scripts)]) + "\r\nContent-Length: 10\r\n\r\nhalf")
+		if i%2 == 0 {
+			c.SetLinger(0)
+		}
+		c.Close()
+	}
+	harness.Eventually(t, func() bool { return harness.Descriptors(h.Pid) <= before+8 },
+		"the host has %d open files, as before, and a few connections to the backend", before)
+	if r := h.Get("/"); r.StatusCode != 200 {
+		t.Errorf("answered %s", status(r))
+	}
+}
+
 func TestRequestTimeout(t *testing.T) {
 	t.Parallel()
 	h := start(t, harness.WebConfig{Attrs: map[string]string{"requestTimeout": "00:00:01"}})
