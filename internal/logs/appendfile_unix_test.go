@@ -56,16 +56,18 @@ func TestPlantedFiles(t *testing.T) {
 	}
 }
 
-// A pipe is no place for a log by its absolute name either.
-func TestPipeOutside(t *testing.T) {
+// A pipe or a device is no place for a log by its absolute name either.
+func TestNoRegularFile(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "pipe")
-	if err := syscall.Mkfifo(path, 0o666); err != nil {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if f, err := openAppend(t.TempDir(), path); err == nil {
-		f.Close()
-		t.Error("it was opened")
+	for _, path := range []string{pipe, os.DevNull} {
+		if f, err := openAppend(t.TempDir(), path); err == nil {
+			f.Close()
+			t.Errorf("%s was opened", path)
+		}
 	}
 }
 

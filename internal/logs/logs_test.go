@@ -123,7 +123,7 @@ func TestTextContract(t *testing.T) {
 	}, func(t *testing.T) map[string]any { return parse(t, b.String()) })
 }
 
-var clock = regexp.MustCompile(`^\d\d:\d\d:\d\d\.\d\d\d `)
+var clock = regexp.MustCompile(`(?m)^\d\d:\d\d:\d\d\.\d\d\d `)
 
 // parse reads a line of text whose message is one word.
 func parse(t *testing.T, line string) map[string]any {
@@ -158,21 +158,18 @@ func parse(t *testing.T, line string) map[string]any {
 // was given.
 func TestTextWith(t *testing.T) {
 	t.Parallel()
-	var b bytes.Buffer
-	log := New(&b, Options{}).With("application", "my shop")
-	one, two := log.With("n", 1), log.WithGroup("g").With("n", 2)
-	one.Info("a", "x", 1)
-	two.Info("b", "x", 2)
-	log.Info("c")
-	want := []string{`a application="my shop" n=1 x=1`, `b application="my shop" g.n=2 g.x=2`, `c application="my shop"`}
-	lines := strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
-	for i, line := range lines {
-		if got := clock.ReplaceAllString(line, ""); got != want[i] {
-			t.Errorf("got %q, want %q", got, want[i])
+	for n := range 40 {
+		var b bytes.Buffer
+		name := strings.Repeat("x", n+1)
+		log := New(&b, Options{}).With("name", name)
+		one, two := log.With("n", 1), log.WithGroup("g").With("n", 2)
+		one.Info("a", "x", 1)
+		two.Info("b", "x", 2)
+		log.Info("c")
+		want := fmt.Sprintf("a name=%[1]s n=1 x=1\nb name=%[1]s g.n=2 g.x=2\nc name=%[1]s\n", name)
+		if got := clock.ReplaceAllString(b.String(), ""); got != want {
+			t.Errorf("got  %q\nwant %q", got, want)
 		}
-	}
-	if len(lines) != len(want) {
-		t.Errorf("%d lines, want %d", len(lines), len(want))
 	}
 }
 
