@@ -19,7 +19,7 @@ const (
 	// share bounds the cost of that: all looks together may take one part in
 	// so many of the time of one processor. Where many folders are watched
 	// the time between looks grows.
-	share = 50
+	share = 100
 
 	// spacing is the least time between two looks, however many events come.
 	spacing = 50 * time.Millisecond

@@ -27,7 +27,8 @@ import (
 // it leads to.
 type Rule struct {
 	// Match chooses among the names in the folder; nil chooses all. It is
-	// called by several goroutines.
+	// called by several goroutines. Where it changes its mind about a name,
+	// what is there under it counts as having come, or gone.
 	Match func(name string) bool
 
 	// Folders makes this a rule about sub-folders that come, go or are

@@ -523,8 +523,8 @@ func TestPollingIsBounded(t *testing.T) {
 	for round, want := range map[time.Duration]time.Duration{
 		0:                      time.Second,
 		time.Millisecond:       time.Second,
-		20 * time.Millisecond:  time.Second,
-		100 * time.Millisecond: 5 * time.Second,
+		10 * time.Millisecond:  time.Second,
+		100 * time.Millisecond: 10 * time.Second,
 	} {
 		if got := interval(round); got != want {
 			t.Errorf("a round of %v: every %v, want %v", round, got, want)
