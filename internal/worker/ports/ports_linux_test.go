@@ -58,6 +58,39 @@ func TestReservationIsExclusive(t *testing.T) {
 	(*Reservation)(nil).Release()
 }
 
+// A port can be in use without a listener.
+func TestChooseSkipsBoundPorts(t *testing.T) {
+	t.Parallel()
+	for name, addr := range map[string]unix.Sockaddr{
+		"v4": &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}},
+		"v6": &unix.SockaddrInet6{Addr: netip.IPv6Loopback().As16()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			port := freePort(t)
+			family := unix.AF_INET
+			switch a := addr.(type) {
+			case *unix.SockaddrInet4:
+				a.Port = int(port)
+			case *unix.SockaddrInet6:
+				a.Port, family = int(port), unix.AF_INET6
+			}
+			fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+			if err != nil {
+				t.Skip(err)
+			}
+			defer unix.Close(fd)
+			if err := unix.Bind(fd, addr); err != nil {
+				t.Skip(err)
+			}
+			if r, err := Choose(port, port, nil); err == nil {
+				r.Release()
+				t.Errorf("chose %d, which is bound", port)
+			}
+		})
+	}
+}
+
 // Another host's reservation counts, and ends with that host.
 func TestReservationOfAnotherProcess(t *testing.T) {
 	t.Parallel()

@@ -4,6 +4,8 @@ import (
 	"os"
 	"runtime"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // job is one process to fork.
@@ -29,6 +31,9 @@ type forked struct {
 // up everything else.
 func fork(jobs <-chan job, done chan<- forked) {
 	runtime.LockOSThread() // for ever: the process ends with this goroutine still locked
+	// A child inherits the signals that this thread blocks, and the thread
+	// those that the host was started with. It cannot fail.
+	_ = unix.PthreadSigmask(unix.SIG_SETMASK, &unix.Sigset_t{}, nil)
 	for j := range jobs {
 		done <- j.run()
 	}
@@ -49,13 +54,7 @@ func (j job) run() forked {
 		},
 	}
 	for i, f := range j.files {
-		fd := f.Fd()
-		// The flag belongs to the open file, not to the descriptor, so a
-		// program would inherit it; few expect it.
-		if err := syscall.SetNonblock(int(fd), false); err != nil {
-			return forked{tree: j.tree, failed: &Error{Path: string(s.Path), Err: errnoOf(err)}}
-		}
-		attr.Files[i] = fd
+		attr.Files[i] = f.Fd() // sets it to blocking mode, which programs expect
 	}
 	f := forked{tree: j.tree}
 	var err error

@@ -62,7 +62,6 @@ type sighting struct {
 }
 
 func serve(control *os.File) int {
-	clearMask()
 	control = keepOnly(control)
 	// A terminal, or a service manager that signals every process of the
 	// service, must not end the guardian before its work. Handlers instead of

@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 		case "role:host":
 			playHost(os.Args[2:])
 		case "role:blocked":
-			playBlocked()
+			playBlocked(os.Args[2:])
 		case "role:app":
 			playApp(os.Args[2:])
 		}
@@ -58,7 +58,7 @@ func playApp(words []string) {
 			cmd := exec.Command("/proc/self/exe", append([]string{"role:app"}, words[i+1:]...)...)
 			cmd.Stdout = os.Stdout
 			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: name == "session"}
-			if value == "bare" {
+			if strings.HasPrefix(value, "bare") {
 				cmd.Env = []string{}
 			}
 			if err := cmd.Start(); err != nil {
@@ -80,7 +80,7 @@ func playApp(words []string) {
 // leave ends the parent of a child at once, which makes the child an orphan,
 // unless it is to stay.
 func leave(value string, cmd *exec.Cmd) {
-	if value == "stay" {
+	if strings.HasSuffix(value, "stay") {
 		_ = cmd.Wait()
 		time.Sleep(time.Hour)
 	}
@@ -90,7 +90,6 @@ func leave(value string, cmd *exec.Cmd) {
 // sight is what an application sees of itself.
 type sight struct {
 	Pid, Parent, Group, Session int
-	Blocked, Ignored            string
 	Files                       []string
 	Env                         []string
 	Dir                         string
@@ -107,16 +106,6 @@ func lookAround() sight {
 	s.Groups, _ = os.Getgroups()
 	flags, _ := unix.FcntlInt(1, unix.F_GETFL, 0)
 	s.NonBlock = flags&unix.O_NONBLOCK != 0
-	status, _ := os.ReadFile("/proc/thread-self/status")
-	for line := range strings.Lines(string(status)) {
-		name, value, _ := strings.Cut(strings.TrimSpace(line), ":\t")
-		switch name {
-		case "SigBlk":
-			s.Blocked = value
-		case "SigIgn":
-			s.Ignored = value
-		}
-	}
 	entries, _ := os.ReadDir("/proc/self/fd")
 	for _, e := range entries {
 		fd, _ := strconv.Atoi(e.Name())
@@ -129,8 +118,8 @@ func lookAround() sight {
 }
 
 // playHost is a host that starts one worker, says so and waits to be killed.
-// Its first argument is "cgroup" or "plain", or "nested" to see that another
-// worker is not taken for the first.
+// Its first argument is "cgroup" or "plain"; what follows are the words of the
+// application, or "run" and a program.
 func playHost(args []string) {
 	g, err := Start(Options{
 		Executable: os.Args[0], Args: []string{"role:guardian"}, NoCgroup: args[0] == "plain",
@@ -141,32 +130,39 @@ func playHost(args []string) {
 		os.Exit(1)
 	}
 	mark := "mark-" + strconv.Itoa(os.Getpid()) + "-0123456789"
-	p, err := g.Spawn(context.Background(), Spec{
+	s := Spec{
 		Path: os.Args[0], Args: append([]string{"app", "role:app"}, args[1:]...), Env: []string{"TOKEN=" + mark},
 		Dir: "/", Stdout: os.Stdout, Stderr: os.Stderr, Mark: mark,
-	})
+	}
+	if args[1] == "run" {
+		s.Path, s.Args = args[2], args[2:]
+	}
+	p, err := g.Spawn(context.Background(), s)
 	if err != nil {
 		fmt.Println("error", err)
 		os.Exit(1)
 	}
 	fmt.Printf("guardian %d\n", g.sys.cmd.Process.Pid)
 	fmt.Printf("worker %d\n", p.Pid())
-	select {
-	case <-g.Lost():
-		<-p.Done()
+	<-p.Done()
+	if p.Exit().Signal == 0 {
+		fmt.Printf("ended %d\n", p.Exit().Code)
+	} else {
+		<-g.Lost()
 		fmt.Printf("lost %d\n", p.Exit().Signal)
-		time.Sleep(time.Hour)
-	case <-time.After(time.Hour):
 	}
+	time.Sleep(time.Hour)
 }
 
-// playBlocked becomes a host whose process began with SIGTERM blocked, SIGHUP
-// and SIGTSTP ignored and a stray file open.
-func playBlocked() {
+// playBlocked becomes a host whose process began with every signal blocked,
+// SIGHUP and SIGTSTP ignored and a stray file open.
+func playBlocked(args []string) {
 	runtime.LockOSThread()
 	signal.Ignore(syscall.SIGHUP, syscall.SIGTSTP)
 	var set unix.Sigset_t
-	set.Val[0] = 1 << (uint(unix.SIGTERM) - 1)
+	for i := range set.Val {
+		set.Val[i] = ^set.Val[i]
+	}
 	if err := unix.PthreadSigmask(unix.SIG_BLOCK, &set, nil); err != nil {
 		panic(err)
 	}
@@ -177,7 +173,7 @@ func playBlocked() {
 	if _, err := unix.FcntlInt(f.Fd(), unix.F_SETFD, 0); err != nil {
 		panic(err)
 	}
-	panic(syscall.Exec(os.Args[0], []string{os.Args[0], "role:host", "plain", "report", "sleep"}, os.Environ()))
+	panic(syscall.Exec(os.Args[0], append([]string{os.Args[0], "role:host", "plain", "run"}, args...), os.Environ()))
 }
 
 // both runs a test with control groups and without. Where the machine does not

@@ -92,27 +92,34 @@ func TestWhatWorkersAreBornWith(t *testing.T) {
 // stray open file passes none of that on.
 func TestNothingIsInherited(t *testing.T) {
 	t.Parallel()
-	cmd := exec.Command(os.Args[0], "role:blocked")
-	lines := startHost(t, cmd)
-	var got sight
-	var report string
-	for report = range lines {
-		if strings.HasPrefix(report, "{") {
-			break
-		}
+	// Programs that tell the truth: Go's own, and shells, unblock signals.
+	const none = "0000000000000000"
+	for _, c := range []struct {
+		program []string
+		want    []string
+	}{
+		{[]string{"/bin/grep", "-E", "Sig(Blk|Ign)", "/proc/self/status"}, []string{"SigBlk:\t" + none, "SigIgn:\t" + none}},
+		{[]string{"/bin/ls", "/proc/self/fd"}, []string{"0", "1", "2", "3"}}, // the last is the folder
+	} {
+		t.Run(filepath.Base(c.program[0]), func(t *testing.T) {
+			t.Parallel()
+			cmd := exec.Command(os.Args[0], append([]string{"role:blocked"}, c.program...)...)
+			lines := startHost(t, cmd)
+			var got []string
+			for line := range lines {
+				switch name, _, _ := strings.Cut(line, " "); name {
+				case "ended":
+					kill9(t, cmd) // which ends the lines
+				case "guardian", "worker":
+				default:
+					got = append(got, line)
+				}
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("%v tells %q, want %q", c.program, got, c.want)
+			}
+		})
 	}
-	if err := json.Unmarshal([]byte(report), &got); err != nil {
-		t.Fatalf("%v in %q", err, report)
-	}
-	const zero = "0000000000000000"
-	if got.Blocked != zero || got.Ignored != zero {
-		t.Errorf("blocked %s, ignored %s; want none", got.Blocked, got.Ignored)
-	}
-	if want := []string{"0", "1", "2"}; !slices.Equal(got.Files, want) {
-		t.Errorf("open files %v, want %v", got.Files, want)
-	}
-	kill9(t, cmd)
-	gone(t, got.Pid)
 }
 
 func TestSpawnErrors(t *testing.T) {
@@ -333,6 +340,34 @@ func TestOrphanWithoutSigns(t *testing.T) {
 	})
 }
 
+// What was seen in its place once is known for ever, however many trees are
+// old enough.
+func TestOrphanSeenBefore(t *testing.T) {
+	t.Parallel()
+	both(t, func(t *testing.T, plain bool) {
+		g := newGuardian(t, plain)
+		older := run(t, g, "pid=older", "sleep")
+		older.next()
+		a := run(t, g, "session=bare-stay", "pid=last", "sleep")
+		last := number(t, a.next(), "last")
+		if pids, err := a.Tree(); err != nil || len(pids) != 2 || !slices.Contains(pids, last) {
+			t.Fatalf("tree %v, %v; want %d and %d", pids, err, a.Pid(), last)
+		}
+		if err := syscall.Kill(a.Pid(), syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		a.wait()
+		for range 2 {
+			if pids, err := a.Tree(); err != nil || !slices.Equal(pids, []int{last}) {
+				t.Errorf("tree %v, %v; want [%d]", pids, err, last)
+			}
+		}
+		a.end()
+		gone(t, last)
+		older.end()
+	})
+}
+
 func TestAskThenKill(t *testing.T) {
 	t.Parallel()
 	g := newGuardian(t, true)
@@ -383,9 +418,9 @@ func TestSpawnAbandoned(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for range 20 {
-		if _, err := g.Spawn(ctx, appSpec(t.Name(), "sleep")); err == nil {
-			// The answer may win; then the process is ours.
-			t.Log("the answer was faster")
+		p, err := g.Spawn(ctx, appSpec(t.Name(), "sleep"))
+		if err == nil { // the answer was faster
+			(&app{Process: p, t: t}).end()
 		} else if !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}
@@ -396,8 +431,8 @@ func TestSpawnAbandoned(t *testing.T) {
 		g.sys.mu.Lock()
 		held := len(g.sys.trees)
 		g.sys.mu.Unlock()
-		if left := childrenOf(t, g.sys.cmd.Process.Pid); len(left) != held {
-			return fmt.Errorf("children %v, held %d", left, held)
+		if left := childrenOf(t, g.sys.cmd.Process.Pid); held != 1 || !slices.Equal(left, []int{a.Pid()}) {
+			return fmt.Errorf("children %v, held %d; want [%d] and 1", left, held, a.Pid())
 		}
 		return nil
 	})
@@ -647,5 +682,25 @@ func TestKilledGuardian(t *testing.T) {
 				t.Errorf("a child of the host is left: %+v", p)
 			}
 		}
+	})
+}
+
+// A worker dies with the guardian even when nobody is there to kill it.
+func TestWorkerDiesWithGuardian(t *testing.T) {
+	t.Parallel()
+	cmd := exec.Command(os.Args[0], "role:host", "plain", "deaf", "pid=last", "sleep")
+	lines := startHost(t, cmd)
+	got := collect(t, lines, "guardian", "worker", "last")
+	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(got["guardian"], syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() error {
+		if p, err := readProc(got["worker"]); err == nil && !p.ending {
+			return fmt.Errorf("the worker lives: %+v", p)
+		}
+		return nil
 	})
 }
