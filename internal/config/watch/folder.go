@@ -39,7 +39,8 @@ type Folder struct {
 	post   *post                  // where its events come from; nil: none was asked for
 	seen   map[string]fs.FileInfo // by the last look, of the names that a rule chooses
 	looked time.Time              // end of the last look
-	cost   time.Duration          // of the last look
+	took   time.Duration          // the last look
+	cost   time.Duration          // of a look, as it is in Watcher.round
 	failed bool                   // the last look
 }
 
@@ -128,10 +129,11 @@ func (f *Folder) look() {
 	f.seen = seen
 }
 
-// spend notes what a look at the folder costs from now on.
-func (f *Folder) spend(cost time.Duration) {
+// spend notes what a look took. One that took long by chance does not count.
+func (f *Folder) spend(took time.Duration) {
+	cost := min(took, f.took)
 	f.w.round.Add(int64(cost - f.cost))
-	f.cost = cost
+	f.took, f.cost = took, cost
 }
 
 // read returns what is in the folder under names that a rule chooses. A folder

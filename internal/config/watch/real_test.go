@@ -155,7 +155,16 @@ func TestRealStopLeavesNothing(t *testing.T) {
 	t.Parallel()
 	w := New(slog.New(slog.NewTextHandler(t.Output(), nil)))
 	dir := t.TempDir()
-	f := w.Add(dir, config)
+	told := make(chan bool, 10)
+	f := w.Add(dir, Rule{Changed: func([]string) { told <- true }})
+	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-told: // after a second look
+	case <-time.After(limit):
+		t.Fatal("nothing was told")
+	}
 	if len(w.posts) != 1 || w.round.Load() == 0 {
 		t.Errorf("watching %v, a round takes %d ns", w.posts, w.round.Load())
 	}

@@ -532,11 +532,23 @@ func TestPollingIsBounded(t *testing.T) {
 	}
 	w := start(nil, nil)
 	one, two := &Folder{w: w}, &Folder{w: w}
-	one.spend(time.Second)
-	two.spend(time.Minute)
-	one.spend(2 * time.Second)
-	two.spend(0)
-	if got := time.Duration(w.round.Load()); got != 2*time.Second {
-		t.Errorf("a round takes %v, want 2s", got)
+	for i, step := range []struct {
+		f     *Folder
+		took  time.Duration
+		round time.Duration
+	}{
+		{one, time.Minute, 0}, // the first look is not like the others
+		{one, time.Second, time.Second},
+		{one, time.Minute, time.Second},
+		{one, 2 * time.Second, 2 * time.Second},
+		{two, time.Second, 2 * time.Second},
+		{two, time.Second, 3 * time.Second},
+		{one, 0, time.Second}, // the end of a folder
+		{two, 0, 0},
+	} {
+		step.f.spend(step.took)
+		if got := time.Duration(w.round.Load()); got != step.round {
+			t.Errorf("step %d: a round takes %v, want %v", i, got, step.round)
+		}
 	}
 }
