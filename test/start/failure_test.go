@@ -233,3 +233,14 @@ func TestOutputIsShown(t *testing.T) {
 		t.Errorf("stdout holds more than the listening URL: %q", out)
 	}
 }
+
+// A start is tried twice, with another port, before it is given up.
+func TestTwoAttempts(t *testing.T) {
+	t.Parallel()
+	h := harness.Go().Start(t, harness.WebConfig{Env: map[string]string{"APP_START": "exit:1"}}.Use(t))
+	h.Get("/")
+	h.AwaitEvent(1020)
+	if n := len(h.Event(1000)); n != 2 {
+		t.Errorf("%d failed attempts in the log, want 2", n)
+	}
+}
