@@ -122,7 +122,7 @@ func (p *Process) run(o daemon.Options, asJSON bool) error {
 		return err
 	}
 	if err := p.printURLs(d.URLs(), asJSON); err != nil {
-		o.Log.Error("cannot print the listening URLs", "error", err)
+		o.Log.Error("cannot print the listening URLs", "err", err)
 	}
 	for s := range p.Signals {
 		if isReload(s) {

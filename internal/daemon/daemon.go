@@ -57,6 +57,7 @@ type Daemon struct {
 	current atomic.Pointer[plan.Plan]
 	user    *worker.Account
 	debug   []*logs.Debug
+	told    map[string]bool // problems of the running plan
 
 	retiring sync.WaitGroup // pools that no plan has any more
 }
@@ -175,56 +176,86 @@ func (d *Daemon) applicationLog(root string, settings map[string]string) *slog.L
 		Version: d.opts.Version,
 	})
 	if err != nil {
-		d.opts.Log.Warn("the debug log is not as it should be", "error", err)
+		d.opts.Log.Warn("the debug log is not as it should be", "err", err)
 	}
 	d.debug = append(d.debug, debug)
 	return debug.Logger(d.opts.Log)
 }
 
-// tell logs the problems of a plan.
+// tell logs the problems of a plan that were not in the one before.
 func (d *Daemon) tell(problems config.Problems) {
+	told := make(map[string]bool, len(problems))
 	for _, p := range problems {
+		line := p.String()
+		if told[line] = true; d.told[line] {
+			continue
+		}
 		if p.Severity == config.Error {
-			d.opts.Log.Error(p.String(), "hint", p.Hint)
+			d.opts.Log.Error(line, "hint", p.Hint)
 		} else {
-			d.opts.Log.Warn(p.String())
+			d.opts.Log.Warn(line)
 		}
 	}
+	d.told = told
 }
 
 // URLs are where the host listens, one for each binding.
 func (d *Daemon) URLs() []string { return d.sockets.URLs() }
 
+// change is why the configuration is read again.
+type change struct {
+	why string
+
+	// touched replaces the workers though their settings stay (spec 2.12:
+	// touching web.config is enough).
+	touched bool
+
+	// asked is set when somebody wants to know that it was done.
+	asked bool
+}
+
 // Reload reads the configuration again and, if it can be used, makes it the
 // running one: a new plan is built beside the old one, which goes on serving
 // if the new one has errors. Workers are replaced if what they run with has
 // changed.
-func (d *Daemon) Reload(why string) { d.reload(why, false) }
+func (d *Daemon) Reload(why string) { d.reload(change{why: why, asked: true}) }
 
-func (d *Daemon) reload(why string, touched bool) {
+func (d *Daemon) reload(c change) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	before := d.running()
 	next, err := plan.Build(d.input(), d.parts(), before)
-	if err != nil {
-		d.opts.Log.Error("the configuration was not taken over; the one before stays", "why", why, "error", err)
+	switch {
+	case err != nil:
+		d.opts.Log.Error("the configuration was not taken over; the one before stays", "why", c.why, "err", err)
+		return
+	case next.WebConfig == "" && before.WebConfig != "" && !c.asked:
+		// A deployment that moves folders takes it away for a moment.
+		d.opts.Log.Warn("web.config is gone; the configuration before stays until it is there again, or until HUP")
 		return
 	}
 	d.tell(next.Problems)
 	if next.Problems.HasErrors() {
-		d.opts.Log.Error("the configuration has errors and was not taken over; the one before stays", "why", why)
+		d.opts.Log.Error("the configuration has errors and was not taken over; the one before stays", "why", c.why)
 		return
 	}
+	d.adopt(before, next, c)
+}
+
+// adopt makes next the running plan.
+func (d *Daemon) adopt(before, next *plan.Plan, c change) {
 	d.current.Store(next)
 	d.server.SetHandler(next.Handler)
-	app := next.Application
+	was, is := before.Application, next.Application
 	switch {
-	case app == nil && before.Application != nil:
-		d.retiring.Go(func() { d.retire(before.Application.Pool) })
-	case app != nil && before.Application != nil && (app.Changed(before.Application) || touched && !app.IgnoreConfigChanges):
-		next.Commit(why)
+	case is == nil && was != nil:
+		d.retiring.Go(func() { d.retire(was.Pool) })
+	case is != nil && was != nil && (is.Changed(was) || c.touched && !is.IgnoreConfigChanges):
+		next.Commit(c.why)
 	}
-	d.opts.Log.Info("configuration taken over", "why", why)
+	if c.asked || c.touched {
+		d.opts.Log.Info("configuration taken over", "why", c.why)
+	}
 }
 
 // retire stops a pool that no plan has any more.

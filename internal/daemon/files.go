@@ -86,14 +86,18 @@ func (f *files) offlineChanged([]string) {
 	}
 }
 
-func (f *files) configChanged([]string) { f.d.reload("web.config has changed", true) }
-
-func (f *files) subConfigChanged([]string) {
-	f.d.reload("a web.config in a sub-folder has changed", false)
+func (f *files) configChanged([]string) {
+	f.d.reload(change{why: "web.config has changed", touched: true})
 }
 
+func (f *files) subConfigChanged([]string) {
+	f.d.reload(change{why: "a web.config in a sub-folder has changed", asked: true})
+}
+
+// foldersChanged makes the plan look at its folders anew: one that has come
+// may get a web.config. Most come for other reasons, so nothing is said.
 func (f *files) foldersChanged([]string) {
-	f.d.reload("folders have come or gone", false)
+	f.d.reload(change{why: "folders have come or gone"})
 }
 
 func (f *files) programChanged(names []string) { f.d.replace("changed: " + listed(names)) }

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/perchserver/perch/internal/config"
 	"github.com/perchserver/perch/internal/config/merge"
@@ -23,11 +24,37 @@ type folders struct {
 	layers map[string][]merge.Layer // that hold in a folder, by its path in lower case
 	report func(config.Problems)    // told what is found wrong
 
+	good   *goodFiles               // as they were when they could last be used
+
 	visited int // by a check
 }
 
+// goodFiles are the sub-folders' files that could be used, by path. Plans hand
+// them on: a file that becomes unusable while the host runs keeps its last
+// good settings, and only one that never was usable is answered with 500.19.
+type goodFiles struct {
+	mu    sync.Mutex
+	files map[string]*merge.File
+}
+
+// lastGood returns file, or the last one that could be used from its path.
+func (f *folders) lastGood(path string, file *merge.File) *merge.File {
+	f.good.mu.Lock()
+	defer f.good.mu.Unlock()
+	if file == nil {
+		return f.good.files[path]
+	}
+	f.good.files[path] = file
+	return file
+}
+
 func (b *builder) folders() *folders {
-	return &folders{b: b, layers: map[string][]merge.Layer{"/": b.layers}, report: b.tell}
+	good := &goodFiles{files: make(map[string]*merge.File)}
+	if b.prev != nil {
+		good = b.prev.good
+	}
+	b.plan.good = good
+	return &folders{b: b, layers: map[string][]merge.Layer{"/": b.layers}, report: b.tell, good: good}
 }
 
 // Below implements site.Source.
@@ -62,7 +89,7 @@ func (f *folders) child(path, name string, layers []merge.Layer, parent *site.No
 	b := &builder{in: f.b.in, parts: f.b.parts, environ: f.b.environ, app: f.b.app, plan: &Plan{}, told: f.b.told}
 	defer func() { f.report(b.plan.Problems) }()
 	if file != "" {
-		layer := merge.Layer{File: b.load(file), At: at}
+		layer := merge.Layer{File: f.lastGood(file, b.load(file)), At: at}
 		if layer.File == nil {
 			return site.Child{Name: name, Node: b.broken(b.plan.Problems)}
 		}

@@ -72,6 +72,8 @@ type Plan struct {
 	WebConfig string
 
 	Bindings []listen.Binding
+
+	good *goodFiles
 }
 
 // Application is one application of a plan and the pool it runs in.

@@ -236,6 +236,24 @@ func TestReloadKeepsThePoolAndSeesWhatChanged(t *testing.T) {
 	}
 }
 
+func TestABrokenSubfolderKeepsItsLastGoodSettings(t *testing.T) {
+	good := `<configuration><system.webServer><defaultDocument><files><clear/><add value="start.txt"/></files></defaultDocument></system.webServer></configuration>`
+	dir := tree(t, map[string]string{"index.html": "root", "docs/web.config": good, "docs/start.txt": "docs"})
+	first := mustBuild(t, input(dir), nil)
+	if _, body := get(t, first, "GET", "/docs/"); body != "docs" {
+		t.Fatalf("answered %q", body)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "docs", "web.config"), []byte("<configuration>"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if status, body := get(t, mustBuild(t, input(dir), first), "GET", "/docs/"); body != "docs" {
+		t.Errorf("after the file was broken: %d %.80q", status, body)
+	}
+	if status, _ := get(t, mustBuild(t, input(dir), nil), "GET", "/docs/"); status != 500 {
+		t.Errorf("a start with the broken file answers %d, want 500", status)
+	}
+}
+
 func TestDevelopment(t *testing.T) {
 	with := func(name, value string) string {
 		return webConfigWith(`<aspNetCore processPath="x"><environmentVariables><environmentVariable name="` + name + `" value="` + value + `"/></environmentVariables></aspNetCore>`)
