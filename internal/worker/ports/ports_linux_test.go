@@ -203,7 +203,6 @@ func TestListeners(t *testing.T) {
 		{"dual", "tcp", "[::]:0", "127.0.0.1"},
 		{"v6only", "tcp6", "[::]:0", "::1"},
 		{"v6-loopback", "tcp6", "[::1]:0", "::1"},
-		{"mapped", "tcp6", "[::ffff:127.0.0.1]:0", "127.0.0.1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			want := listen(t, c.network, c.addr)
@@ -368,6 +367,12 @@ func TestParseDiag(t *testing.T) {
 	if err != nil || !complete || !slices.Equal(list, want) {
 		t.Errorf("got %+v, %v, %v; want %+v", list, complete, err, want)
 	}
+	mapped := record(unix.AF_INET6, 7)
+	copy(mapped[16+8:], []byte{10: 0xff, 11: 0xff, 12: 127, 15: 1})
+	want = []Listener{{Addr: netip.MustParseAddrPort("127.0.0.1:7")}}
+	if list, _, err := parseDiag(nil, mapped, all); err != nil || !slices.Equal(list, want) {
+		t.Errorf("got %+v, %v; want %+v", list, err, want)
+	}
 	refused := slices.Clone(done)
 	refused[4] = unix.NLMSG_ERROR
 	copy(refused[16:], []byte{0xff, 0xff, 0xff, 0xff}) // -1
@@ -390,6 +395,7 @@ func TestParseTableLine(t *testing.T) {
 	}{
 		{"   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 12345 1 0000000000000000 100 0 0 10 0", Listener{Addr: netip.MustParseAddrPort("127.0.0.1:8080"), UID: 1000, Inode: 12345}, true},
 		{"   0: 00000000000000000000000001000000:1F90 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 99 1 0000000000000000 100 0 0 10 0", Listener{Addr: netip.MustParseAddrPort("[::1]:8080"), V6Only: true, Inode: 99}, true},
+		{"   0: 0000000000000000FFFF00000100007F:1F90 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 99 1 0000000000000000 100 0 0 10 0", Listener{Addr: netip.MustParseAddrPort("127.0.0.1:8080"), Inode: 99}, true},
 		{"   1: 0100007F:1F90 0100007F:A000 01 00000000:00000000 00:00000000 00000000  1000        0 12345 1 0000000000000000 100 0 0 10 0", Listener{}, false},
 		{"  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode", Listener{}, false},
 		{"   0: 0100007F 0 0A 0 0 0 0 0 0", Listener{}, false},

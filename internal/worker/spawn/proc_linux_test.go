@@ -48,31 +48,31 @@ func FuzzParseStat(f *testing.F) {
 // A kill meant for one process does not hit a later one with its number.
 func TestKillIsNotForStrangers(t *testing.T) {
 	t.Parallel()
-	cmd := exec.Command(os.Args[0], "role:app", "sleep")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	p, err := readProc(cmd.Process.Pid)
-	if err != nil {
-		t.Fatal(err)
-	}
-	stranger := p
-	stranger.start--
-	if err := stranger.kill(); err != nil {
-		t.Error(err)
-	}
-	if err := cmd.Process.Signal(syscall.Signal(0)); err != nil {
-		t.Fatalf("the wrong process was killed: %v", err)
-	}
-	if err := p.kill(); err != nil {
-		t.Error(err)
-	}
-	err = cmd.Wait()
-	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGKILL {
-		t.Errorf("got %v, want SIGKILL", err)
-	}
-	if err := p.kill(); err != nil {
-		t.Errorf("kill of a process that is gone: %v", err)
+	for _, c := range []struct {
+		name string
+		diff uint64
+		want syscall.Signal
+	}{{"the-one", 0, syscall.SIGKILL}, {"a-later-one", 1, syscall.SIGTERM}} {
+		cmd := exec.Command("/bin/sleep", "1000")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		p, err := readProc(cmd.Process.Pid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.start -= c.diff
+		if err := p.kill(); err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		_ = cmd.Process.Signal(syscall.SIGTERM) // ends who was spared
+		_ = cmd.Wait()
+		if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != c.want {
+			t.Errorf("%s: ended by %v, want %v", c.name, cmd.ProcessState, c.want)
+		}
+		if err := p.kill(); err != nil {
+			t.Errorf("%s: kill of a process that is gone: %v", c.name, err)
+		}
 	}
 }
 
