@@ -233,7 +233,8 @@ func (b *body) readSocket(p []byte) (int, error) {
 // credit is how long the next wait for the client may take.
 func (b *body) credit() time.Duration {
 	set := &b.s.conn.server.set
-	return max(set.BodyGrace+time.Duration(b.count/set.MinRate)*time.Second-b.waited, sockio.Tick)
+	earned := time.Duration(float64(b.count) / float64(set.MinRate) * float64(time.Second))
+	return max(set.BodyGrace+earned-b.waited, sockio.Tick)
 }
 
 // cause tells an interruption from a failure of the client.

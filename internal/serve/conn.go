@@ -202,7 +202,7 @@ func (s *session) next(woken bool) arrival {
 // await reads the first bytes of a request. A connection that stays silent
 // is parked.
 func (s *session) await(woken bool) arrival {
-	c, idle := s.conn, s.conn.server.set.IdleTime
+	c, idle, parkAfter := s.conn, s.conn.server.set.IdleTime, s.conn.server.set.ParkAfter
 	c.idle.Store(true)
 	if c.server.draining.Load() && c.sock.Alive() {
 		return finished
@@ -357,7 +357,7 @@ func (s *session) handle() (err error) {
 // before the length that was announced, before the last chunk, or, where the
 // end of the connection is the end of the body, with a reset.
 func (s *session) cut(err error) {
-	s.conn.server.set.Log.Debug("response cut", "request", s.x.ID(), "error", err)
+	s.conn.server.set.Log.Debug("response cut", "request", s.x.ID(), "err", err)
 	if s.out.framing == untilClose {
 		s.conn.sock.Reset()
 	}

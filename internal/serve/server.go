@@ -32,6 +32,11 @@ type Settings struct {
 	IdleTime   time.Duration // between requests; 120 s
 	DrainTime  time.Duration // to read away what a client still sends after its answer; 5 s
 
+	// ParkAfter is how long an idle connection keeps its goroutine and
+	// buffers: a client that asks again within it is served without a
+	// wake-up. 2 s.
+	ParkAfter time.Duration
+
 	// BodyGrace and MinRate bound slow bodies in both directions: after the
 	// grace, a client must send, and take, so many bytes a second. 5 s, 240.
 	BodyGrace time.Duration
@@ -39,10 +44,6 @@ type Settings struct {
 
 	Log *slog.Logger // required
 }
-
-// parkAfter is how long an idle connection keeps its goroutine and buffers.
-// A client that asks again within it is served without a wake-up.
-const parkAfter = 2 * time.Second
 
 // bulkSize is the buffer for bodies that are copied.
 const bulkSize = 64 << 10
@@ -54,6 +55,7 @@ func (s *Settings) fill() {
 	def(&s.HeaderTime, 15*time.Second)
 	def(&s.IdleTime, 120*time.Second)
 	def(&s.DrainTime, 5*time.Second)
+	def(&s.ParkAfter, 2*time.Second)
 	def(&s.BodyGrace, 5*time.Second)
 	def(&s.MinRate, 240)
 }
@@ -139,7 +141,7 @@ func (s *Server) accept(l Listener) {
 			return
 		default: // out of descriptors, most likely: it passes
 			pause = min(max(2*pause, 5*time.Millisecond), longest)
-			s.set.Log.Warn("cannot accept a connection", "listener", l.URL, "error", err, "retry", pause)
+			s.set.Log.Warn("cannot accept a connection", "listener", l.URL, "err", err, "retry", pause)
 			select {
 			case <-time.After(pause):
 			case <-s.ending:

@@ -149,6 +149,38 @@ func TestParkHasOneEnd(t *testing.T) {
 	}
 }
 
+// A reader whose limit fires may park at once: what made it fire must not wake
+// it from there.
+func TestParkAfterLimit(t *testing.T) {
+	t.Parallel()
+	w := newWatcher(t)
+	o := newOwner()
+	c, _ := adopted(t, w, o)
+	for range 2000 {
+		c.LimitRead(time.Hour)
+		at := c.readLimit.at.Load()
+		var both sync.WaitGroup
+		both.Go(func() {
+			var b [1]byte
+			if _, err := c.Read(b[:]); err != ErrLimit {
+				t.Error(err)
+			}
+			if !c.Park(2 * time.Hour) {
+				t.Error("did not park")
+			}
+		})
+		both.Go(func() {
+			w.mu.Lock()
+			c.look(at)
+			w.mu.Unlock()
+		})
+		both.Wait()
+		if !c.Unpark() {
+			t.Fatal("woken by the limit that it parked after")
+		}
+	}
+}
+
 // Connections that are closed while events for them are on their way do not
 // wake another that got their descriptor.
 func TestParkAndClose(t *testing.T) {

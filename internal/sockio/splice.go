@@ -83,7 +83,8 @@ func (m *meter) begin() error {
 	c := m.src
 	d, rate := time.Duration(c.readLimit.grace.Load()), c.rate.Load()
 	if d > 0 && rate > 0 {
-		d = max(d+time.Duration(m.got/rate)*time.Second-m.waited, Tick)
+		earned := time.Duration(float64(m.got) / float64(rate) * float64(time.Second))
+		d = max(d+earned-m.waited, Tick)
 	}
 	if !c.readLimit.arm(c.w.limit(d)) {
 		return readError(c.cause(ErrLimit, &c.readLimit))

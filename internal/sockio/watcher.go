@@ -128,8 +128,10 @@ func (w *Watcher) sweep() {
 // peer's going if its owner has been waiting since the last look.
 func (c *Conn) look(now int64) {
 	if c.readLimit.expire(c.readLimit.at.Load(), now) {
+		// In this order: a reader that the deadline wakes may park at once.
+		parked := c.Unpark()
 		c.nc.SetReadDeadline(past())
-		if c.Unpark() {
+		if parked {
 			go c.owner.Wake()
 		}
 	}

@@ -38,6 +38,7 @@ type rig struct {
 	front  net.Listener
 	conns  atomic.Int32 // connections that the application has accepted
 	peers  sync.WaitGroup
+	stop   sync.Once
 	mu     sync.Mutex
 	open   []net.Conn
 	failed []error // what Serve returned
@@ -94,9 +95,7 @@ func newRig(t testing.TB, play func(*peer), opts ...option) *rig {
 	r.server = serve.New(serve.Settings{Log: slog.New(slog.DiscardHandler)}, r.watch, exchange.HandlerFunc(r.serve))
 	r.server.Serve(serve.Listener{Listener: r.front, URL: "http://localhost:8080"})
 	r.peers.Go(func() { r.accept(play) })
-	if !r.memory {
-		t.Cleanup(r.close)
-	}
+	t.Cleanup(r.close)
 	return r
 }
 
@@ -145,8 +144,12 @@ func (r *rig) failure() (*exchange.Error, *forward.Failure) {
 // until polls for a condition, with a limit.
 func (r *rig) until(what string, ok func() bool) {
 	r.t.Helper()
+	patience := 10 * time.Second
+	if r.memory {
+		patience = time.Hour // time is fake
+	}
 	for begin := time.Now(); !ok(); time.Sleep(time.Millisecond) {
-		if time.Since(begin) > 10*time.Second {
+		if time.Since(begin) > patience {
 			r.t.Fatalf("waited in vain until %s", what)
 		}
 	}
@@ -201,11 +204,13 @@ func (r *rig) close() {
 		nc.Close()
 	}
 	r.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	if err := r.server.Shutdown(ctx); err != nil {
-		r.t.Errorf("shutdown: %v", err)
-	}
+	r.stop.Do(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := r.server.Shutdown(ctx); err != nil {
+			r.t.Errorf("shutdown: %v", err)
+		}
+	})
 	r.channel.Close()
 	r.forward.Close()
 	r.peers.Wait()
@@ -213,6 +218,15 @@ func (r *rig) close() {
 		r.t.Errorf("%d sockets are left", n)
 	}
 	r.watch.Close()
+}
+
+// cut ends the server without waiting for its exchanges.
+func (r *rig) cut() {
+	r.stop.Do(func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		r.server.Shutdown(ctx)
+	})
 }
 
 // peer is one end of a connection, played by a test. What it does not get
@@ -357,7 +371,7 @@ func isTimeout(err error) bool {
 
 func (p *peer) close() { p.nc.Close() }
 
-func (p *peer) closeWrite() { p.nc.(*net.TCPConn).CloseWrite() }
+func (p *peer) closeWrite() { p.nc.(interface{ CloseWrite() error }).CloseWrite() }
 
 // reset closes so that the other side sees a broken connection.
 func (p *peer) reset() {
@@ -424,13 +438,37 @@ func (l *pipes) Close() error {
 func (l *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "memory", Net: "memory"} }
 
 func (l *pipes) dial(ctx context.Context) (net.Conn, error) {
-	ours, theirs := net.Pipe()
+	r1, w1 := net.Pipe()
+	r2, w2 := net.Pipe()
 	select {
-	case l.ch <- theirs:
-		return ours, nil
+	case l.ch <- &pipe{r1, w2}:
+		return &pipe{r2, w1}, nil
 	case <-l.done:
 		return nil, errors.New("nobody listens")
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
 }
+
+// pipe is a connection in memory whose directions end separately, as those of
+// TCP do.
+type pipe struct{ r, w net.Conn }
+
+func (p *pipe) Read(b []byte) (int, error)  { return p.r.Read(b) }
+func (p *pipe) Write(b []byte) (int, error) { return p.w.Write(b) }
+func (p *pipe) CloseWrite() error           { return p.w.Close() }
+func (p *pipe) LocalAddr() net.Addr         { return p.r.LocalAddr() }
+func (p *pipe) RemoteAddr() net.Addr        { return p.r.RemoteAddr() }
+
+func (p *pipe) Close() error {
+	p.w.Close()
+	return p.r.Close()
+}
+
+func (p *pipe) SetDeadline(t time.Time) error {
+	p.w.SetWriteDeadline(t)
+	return p.r.SetReadDeadline(t)
+}
+
+func (p *pipe) SetReadDeadline(t time.Time) error  { return p.r.SetReadDeadline(t) }
+func (p *pipe) SetWriteDeadline(t time.Time) error { return p.w.SetWriteDeadline(t) }

@@ -84,7 +84,6 @@ func TestContinueNeverAsked(t *testing.T) {
 				}
 				client.send("hello")
 				client.wantDateless(ok)
-				r.close()
 			})
 		})
 	}
@@ -400,7 +399,6 @@ func TestClientTooSlow(t *testing.T) {
 			t.Errorf("client got %q, want 408", head)
 		}
 		<-gone
-		r.close()
 	})
 }
 
