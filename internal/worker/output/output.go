@@ -32,7 +32,7 @@ const (
 
 const (
 	maxQueue = 256                    // lines that wait for a slow receiver
-	patience = 100 * time.Millisecond // for which a full queue holds the application up
+	patience = time.Second            // for which a full queue holds the application up
 	grace    = 200 * time.Millisecond // for what was interrupted to end
 	pieceLen = 8 << 10                // bytes of one read
 )
