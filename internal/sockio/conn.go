@@ -32,8 +32,9 @@ type Conn struct {
 	raw syscall.RawConn // nil: use nc (not Linux, or not a socket of the kernel)
 	w   *Watcher
 
-	in  readOp
-	out writeOp
+	in   readOp
+	out  writeOp
+	peek peekOp
 
 	rate                  atomic.Int64 // bytes a second, see MinRate
 	readLimit, writeLimit limit

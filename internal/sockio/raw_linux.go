@@ -2,6 +2,7 @@ package sockio
 
 import (
 	"io"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 
@@ -109,17 +110,28 @@ func (c *Conn) heldByKernel() (held int64, ok bool) {
 	return held, ok
 }
 
-// Alive reports whether an idle connection is still open and silent: it
-// takes one system call. Bytes that nobody asked for count as dead.
+// peekOp is a look at a connection nobody reads. Two at once get the answer of
+// either.
+type peekOp struct {
+	b      byte // what is looked at; never read
+	silent atomic.Bool
+	look   func(fd uintptr)
+}
+
+func (o *peekOp) init() {
+	o.look = func(fd uintptr) {
+		_, _, e := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&o.b)), 1,
+			syscall.MSG_PEEK|syscall.MSG_DONTWAIT, 0, 0)
+		o.silent.Store(e == syscall.EAGAIN)
+	}
+}
+
+// Alive reports whether an idle connection is still open and silent: it takes
+// one system call and allocates nothing. Bytes that nobody asked for count as
+// dead.
 func (c *Conn) Alive() bool {
 	if c.raw == nil {
 		return !c.aborted.Load()
 	}
-	alive := false
-	c.raw.Control(func(fd uintptr) {
-		var b [1]byte
-		_, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		alive = err == unix.EAGAIN
-	})
-	return alive
+	return c.raw.Control(c.peek.look) == nil && c.peek.silent.Load()
 }

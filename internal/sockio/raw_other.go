@@ -25,6 +25,10 @@ func (*writeOp) init(*Conn) {}
 
 func (*writeOp) write(syscall.RawConn, []byte) (int, bool, error) { return 0, false, errNoRaw }
 
+type peekOp struct{}
+
+func (*peekOp) init() {}
+
 func (c *Conn) sendFile(*os.File, int64) (int64, error) { return 0, errNoSendFile }
 
 func (c *Conn) heldByKernel() (held int64, ok bool) { return 0, false }

@@ -71,6 +71,7 @@ func (w *Watcher) Adopt(nc net.Conn, owner Owner) *Conn {
 		if raw, err := sc.SyscallConn(); err == nil {
 			c.raw = raw
 			c.in.init()
+			c.peek.init()
 			c.out.init(c)
 		}
 	}
