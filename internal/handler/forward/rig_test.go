@@ -364,6 +364,9 @@ func (p *peer) ends() {
 	}
 }
 
+// noDeadline takes a deadline away.
+var noDeadline time.Time
+
 func isTimeout(err error) bool {
 	var n net.Error
 	return errors.As(err, &n) && n.Timeout()

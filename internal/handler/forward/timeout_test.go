@@ -289,7 +289,7 @@ func TestNoTimeoutWaitsForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, func(p *peer) {
 			p.head()
-			time.Sleep(100 * time.Hour)
+			time.Sleep(20 * time.Minute)
 			p.send(ok)
 		}, inMemory)
 		client := r.client()
