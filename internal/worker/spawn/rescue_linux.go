@@ -48,10 +48,11 @@ func (g *guardian) bury() {
 
 // rescue kills what came to us when the guardian died without doing its work.
 // Workers died with it by their parent-death signal; their descendants have us
-// as their subreaper now. Ours are those in the guardian's session, in its
-// control group, or with a worker's mark; other children of this process are
-// not touched. One that ended without being reaped just before, in a session of
-// its own, cannot be told from those and stays a zombie until we end.
+// as their subreaper now. Ours are the workers, and those in the guardian's
+// session, if it had one of its own, in its control group, or with a worker's
+// mark; other children of this process are not touched. A descendant that ended
+// without being reaped just before cannot be told from those and stays a zombie
+// until we end.
 func (g *guardian) rescue(trees map[uint64]*held) error {
 	var group *cgroup
 	if g.cgroup != "" {
@@ -67,7 +68,7 @@ func (g *guardian) rescue(trees map[uint64]*held) error {
 			return true
 		}
 		for _, t := range trees {
-			if p.marked(t.mark) {
+			if p.pid == t.proc.pid || p.marked(t.mark) {
 				return true
 			}
 		}
