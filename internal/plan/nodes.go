@@ -24,7 +24,7 @@ type folders struct {
 	layers map[string][]merge.Layer // that hold in a folder, by its path in lower case
 	report func(config.Problems)    // told what is found wrong
 
-	good   *goodFiles               // as they were when they could last be used
+	good *goodFiles // as they were when they could last be used
 
 	visited int // by a check
 }
