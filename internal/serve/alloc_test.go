@@ -81,8 +81,16 @@ func TestServingAllocatesNothing(t *testing.T) {
 		}
 		runtime.ReadMemStats(&after)
 		// A pool may lose a session to the collector, and the runtime has
-		// goroutines of its own: a few in all, not one in a request.
-		if n := after.Mallocs - before.Mallocs; n > rounds/100 && name != "decoded" || n > rounds*11/10 {
+		// goroutines of its own: a few in all, not one in a request. A path
+		// that has to be decoded may take one.
+		most := uint64(rounds / 100)
+		if name == "decoded" {
+			most += rounds
+		}
+		if raceDetector {
+			most += 4 * rounds // its pools lose one in four on purpose
+		}
+		if n := after.Mallocs - before.Mallocs; n > most {
 			t.Errorf("%s: %d allocations in %d requests", name, n, rounds)
 		}
 	}

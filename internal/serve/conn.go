@@ -24,7 +24,7 @@ type conn struct {
 	idle atomic.Bool
 
 	mu      sync.Mutex
-	session *session // nil while parked
+	session *session // nil while nothing has come; changed under mu, by run alone
 }
 
 // session is what a busy connection needs. Sessions are pooled.
@@ -58,7 +58,11 @@ func newSession() *session {
 	return s
 }
 
-func (c *conn) attach() *session {
+// Hold gives the connection a session and returns its buffer.
+func (c *conn) Hold() []byte {
+	if s := c.session; s != nil {
+		return s.in
+	}
 	s := c.server.sessions.Get().(*session)
 	s.conn = c
 	s.x.Attach(&c.facts)
@@ -66,13 +70,16 @@ func (c *conn) attach() *session {
 	c.mu.Lock()
 	c.session = s
 	c.mu.Unlock()
-	return s
+	return s.in
 }
 
-// detach takes the session away. Nothing received may be left in it.
-func (c *conn) detach() {
-	c.mu.Lock()
+// Drop takes the session away, with what was received.
+func (c *conn) Drop() {
 	s := c.session
+	if s == nil {
+		return
+	}
+	c.mu.Lock()
 	c.session = nil
 	c.mu.Unlock()
 	s.conn = nil
@@ -117,23 +124,24 @@ func (c *conn) close() {
 // comes from the watcher.
 func (c *conn) run(woken bool) {
 	if c.sock.Aborted() || woken && c.sock.Expired() {
-		c.close() // its idle time has passed, or all ends: no session is needed for that
+		c.close() // its idle time has passed, or all ends
 		return
 	}
 	defer c.survive()
-	s := c.attach()
-	for more := true; more; {
-		switch s.next(woken) {
-		case arrived:
-			more, woken = s.exchange(), false
-		case finished:
-			more = false
+	for {
+		switch c.await(woken) {
 		case departed:
 			return
+		case arrived:
+			if c.session.serve() {
+				woken = false
+				continue
+			}
 		}
+		c.Drop()
+		c.close()
+		return
 	}
-	c.detach()
-	c.close()
 }
 
 // survive keeps a mistake of the driver to the connection it happened on.
@@ -155,7 +163,7 @@ type arrival uint8
 const (
 	arrived  arrival = iota
 	finished         // the connection is to be closed
-	departed         // the connection has parked, or is closed: session and socket are gone
+	departed         // it has parked, or is closed: it belongs to another
 )
 
 // empty drops what the buffer holds.
@@ -164,61 +172,25 @@ func (s *session) empty() {
 	s.scan.Reset()
 }
 
-// next waits for a request and reads its head.
-func (s *session) next(woken bool) arrival {
-	for {
-		if s.r == s.w {
-			s.empty()
-			if a := s.await(woken); a != arrived {
-				return a
-			}
-			woken = false
-		}
-		if s.skipEmptyLines(); s.r < s.w {
-			break
-		}
-	}
-	if err := http1.CheckStart(s.in[s.r]); err != nil {
-		s.refuseHead(err)
-		return finished
-	}
-	s.x.Begin = s.conn.server.watch.Now()
-	n, err := s.scan.Scan(s.in[s.r:s.w], &s.conn.server.set.Head)
-	if n == 0 && err == nil {
-		n, err = s.readHead()
-	}
-	if err != nil {
-		s.refuseHead(err)
-	}
-	if n == 0 || err != nil {
-		return finished
-	}
-	if !s.parse(n) {
-		return finished
-	}
-	return arrived
-}
-
-// await reads the first bytes of a request. A connection that stays silent
-// is parked.
-func (s *session) await(woken bool) arrival {
-	c, idle, parkAfter := s.conn, s.conn.server.set.IdleTime, s.conn.server.set.ParkAfter
+// await reads the first bytes of a request; while there are none, there is no
+// session. A connection that stays silent is parked.
+func (c *conn) await(woken bool) arrival {
+	set := &c.server.set
 	c.idle.Store(true)
 	if c.server.draining.Load() && c.sock.Alive() {
 		return finished
 	}
-	parks := !woken && idle > parkAfter && c.sock.CanPark()
+	parks := !woken && set.IdleTime > set.ParkAfter && c.sock.CanPark()
 	switch {
 	case woken: // the limit is that of Park
 	case parks:
-		c.sock.LimitRead(parkAfter)
+		c.sock.LimitRead(set.ParkAfter)
 	default:
-		c.sock.LimitRead(idle)
+		c.sock.LimitRead(set.IdleTime)
 	}
-	n, err := c.sock.Read(s.in)
+	n, err := c.sock.ReadHeld(c)
 	if parks && err == sockio.ErrLimit {
-		c.detach()
-		if !c.sock.Park(idle - parkAfter) {
+		if !c.sock.Park(set.IdleTime - set.ParkAfter) {
 			c.close()
 		}
 		return departed
@@ -227,8 +199,41 @@ func (s *session) await(woken bool) arrival {
 		return finished
 	}
 	c.sock.LimitRead(0)
-	s.w = n
+	c.session.w = n
 	return arrived
+}
+
+// serve answers the requests in the buffer, reading on where one is not
+// whole, until nothing is left. It reports whether the connection goes on.
+func (s *session) serve() bool {
+	for {
+		if s.skipEmptyLines(); s.r == s.w {
+			s.empty()
+			return true
+		}
+		if !s.request() || !s.exchange() {
+			return false
+		}
+	}
+}
+
+// request reads the head of a request and sets the exchange up. It reports
+// false when the connection is to be closed.
+func (s *session) request() bool {
+	err := http1.CheckStart(s.in[s.r])
+	n := 0
+	if err == nil {
+		s.x.Begin = s.conn.server.watch.Now()
+		n, err = s.scan.Scan(s.in[s.r:s.w], &s.conn.server.set.Head)
+	}
+	if n == 0 && err == nil {
+		n, err = s.readHead()
+	}
+	if err != nil {
+		s.refuseHead(err)
+		return false
+	}
+	return n > 0 && s.parse(n)
 }
 
 // skipEmptyLines drops the empty lines that some clients send behind a body

@@ -32,9 +32,8 @@ type Settings struct {
 	IdleTime   time.Duration // between requests; 120 s
 	DrainTime  time.Duration // to read away what a client still sends after its answer; 5 s
 
-	// ParkAfter is how long an idle connection keeps its goroutine and
-	// buffers: a client that asks again within it is served without a
-	// wake-up. 2 s.
+	// ParkAfter is how long an idle connection keeps its goroutine: a client
+	// that asks again within it is served without a wake-up. 500 ms.
 	ParkAfter time.Duration
 
 	// BodyGrace and MinRate bound slow bodies in both directions: after the
@@ -55,7 +54,7 @@ func (s *Settings) fill() {
 	def(&s.HeaderTime, 15*time.Second)
 	def(&s.IdleTime, 120*time.Second)
 	def(&s.DrainTime, 5*time.Second)
-	def(&s.ParkAfter, 2*time.Second)
+	def(&s.ParkAfter, 500*time.Millisecond)
 	def(&s.BodyGrace, 5*time.Second)
 	def(&s.MinRate, 240)
 }

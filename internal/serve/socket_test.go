@@ -394,15 +394,19 @@ func TestClientGone(t *testing.T) {
 	}
 	for name, f := range leave {
 		for _, ahead := range []string{"", "GET /next"} { // what is pipelined does not hide it
-			before := aborted.Load()
-			nc := v.dial().(*net.TCPConn)
-			io.WriteString(nc, get("/")+ahead)
-			<-began
-			begin := time.Now()
-			f(nc)
-			eventually(t, name, func() bool { return aborted.Load() > before })
-			if took := time.Since(begin); took > 4*sockio.Tick { // three, and one for the machine
-				t.Errorf("%s: noticed after %v", name, took)
+			best := time.Hour // of a few: the machine may be busy
+			for try := 0; try < 5 && best > 3*sockio.Tick; try++ {
+				before := aborted.Load()
+				nc := v.dial().(*net.TCPConn)
+				io.WriteString(nc, get("/")+ahead)
+				<-began
+				begin := time.Now()
+				f(nc)
+				eventually(t, name, func() bool { return aborted.Load() > before })
+				best = min(best, time.Since(begin))
+			}
+			if best > 3*sockio.Tick {
+				t.Errorf("%s: noticed after %v", name, best)
 			}
 		}
 	}

@@ -28,31 +28,32 @@ var ErrAborted = errors.New("aborted")
 // Conn is one socket. One goroutine may read while another writes; Abort,
 // BreakRead, Close and the limits may be used by any.
 type Conn struct {
-	nc  net.Conn
-	raw syscall.RawConn // nil: use nc (not Linux, or not a socket of the kernel)
-	w   *Watcher
-
-	in   readOp
-	out  writeOp
-	peek peekOp
-
-	rate                  atomic.Int64 // bytes a second, see MinRate
+	// The sweeper looks at these for every connection there is, ten times a
+	// second: they stand together, so that a look is one line of the cache.
 	readLimit, writeLimit limit
-	aborted               atomic.Bool
-
-	// unsent is what the kernel held for the peer when the sweeper first
-	// looked at the present wait to write, or unsampled.
-	unsent atomic.Int64
 
 	// stay is odd while the owner waits for something else than this
 	// connection; the sweeper then watches for the peer's going.
 	stay atomic.Uint32
 	seen uint32 // sweeper's last view of stay
 
-	place place // in the epoll of the watcher
-	owner Owner
+	nc      net.Conn
+	raw     syscall.RawConn // nil: use nc (not Linux, or not a socket of the kernel)
+	w       *Watcher
+	index   int // in the watcher's list, -1 once taken out
+	owner   Owner
+	aborted atomic.Bool
+	rate    atomic.Int64 // bytes a second, see MinRate
 
-	prev, next *Conn // list of the watcher
+	// unsent is what the kernel held for the peer when the sweeper first
+	// looked at the present wait to write, or unsampled.
+	unsent atomic.Int64
+
+	in   readOp
+	out  writeOp
+	peek peekOp
+
+	place place // in the epoll of the watcher
 }
 
 // Owner is told what the watcher sees of a connection. Its methods must not
@@ -119,6 +120,33 @@ func (c *Conn) Read(p []byte) (n int, err error) {
 		}
 		if !c.revive(err) {
 			return n, c.cause(err, &c.readLimit)
+		}
+	}
+}
+
+// Holder has the buffer of a read that may have to wait for long. Its methods
+// are called on the goroutine that reads, and must not block.
+type Holder interface {
+	Hold() []byte // there may be something to read
+	Drop()        // there is not: the buffer is wanted elsewhere
+}
+
+// ReadHeld is Read into a buffer that is held only while there is something
+// to read, so that a thousand connections that wait need none. Without an
+// error, the buffer is held when it returns. (Where waiting is not ours to
+// do, it is held all the time.)
+func (c *Conn) ReadHeld(h Holder) (n int, err error) {
+	for {
+		if c.raw != nil {
+			n, err = c.in.readHeld(c.raw, h)
+		} else if n, err = c.nc.Read(h.Hold()); err != nil {
+			h.Drop()
+		}
+		if err == nil || err == io.EOF {
+			return n, err
+		}
+		if !c.revive(err) {
+			return 0, c.cause(err, &c.readLimit)
 		}
 	}
 }

@@ -22,9 +22,21 @@ type readOp struct {
 	n   int
 	err error
 	try func(fd uintptr) bool
+
+	h       Holder
+	tryHeld func(fd uintptr) bool
 }
 
 func (o *readOp) init() {
+	o.tryHeld = func(fd uintptr) bool {
+		o.p = o.h.Hold()
+		if o.try(fd) {
+			return true
+		}
+		o.p = nil
+		o.h.Drop()
+		return false
+	}
 	o.try = func(fd uintptr) bool {
 		for {
 			n, _, e := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd,
@@ -53,6 +65,20 @@ func (o *readOp) read(raw syscall.RawConn, p []byte) (int, error) {
 	o.p = nil
 	if err != nil {
 		return 0, err
+	}
+	return o.n, o.err
+}
+
+// readHeld is read into the buffer of h, which is held if there is no error.
+func (o *readOp) readHeld(raw syscall.RawConn, h Holder) (int, error) {
+	o.h = h
+	err := raw.Read(o.tryHeld)
+	o.h, o.p = nil, nil
+	if err != nil {
+		return 0, err
+	}
+	if o.err != nil {
+		h.Drop()
 	}
 	return o.n, o.err
 }

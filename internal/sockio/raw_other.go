@@ -19,6 +19,8 @@ func (*readOp) init() {}
 
 func (*readOp) read(syscall.RawConn, []byte) (int, error) { return 0, errNoRaw }
 
+func (*readOp) readHeld(syscall.RawConn, Holder) (int, error) { return 0, errNoRaw }
+
 type writeOp struct{}
 
 func (*writeOp) init(*Conn) {}

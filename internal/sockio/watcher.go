@@ -18,8 +18,7 @@ type Watcher struct {
 	now atomic.Int64 // nanoseconds since the Unix epoch
 
 	mu    sync.Mutex
-	head  Conn // list of all connections, a ring
-	count int
+	conns []*Conn // all of them, in no order
 
 	pipes   pipes
 	buffers sync.Pool // of *[copySize]byte, for what passes through user space
@@ -31,7 +30,6 @@ type Watcher struct {
 // NewWatcher starts a watcher. Close ends it.
 func NewWatcher() (*Watcher, error) {
 	w := &Watcher{done: make(chan struct{})}
-	w.head.prev, w.head.next = &w.head, &w.head
 	w.now.Store(time.Now().UnixNano())
 	w.buffers.New = func() any { return new([copySize]byte) }
 	p, err := newPoller()
@@ -61,7 +59,7 @@ func (w *Watcher) Now() time.Time { return time.Unix(0, w.now.Load()) }
 func (w *Watcher) Count() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.count
+	return len(w.conns)
 }
 
 // Adopt makes a Conn of nc. The owner may be nil for one that never parks.
@@ -76,19 +74,21 @@ func (w *Watcher) Adopt(nc net.Conn, owner Owner) *Conn {
 		}
 	}
 	w.mu.Lock()
-	c.prev, c.next = w.head.prev, &w.head
-	c.prev.next, c.next.prev = c, c
-	w.count++
+	c.index = len(w.conns)
+	w.conns = append(w.conns, c)
 	w.mu.Unlock()
 	return c
 }
 
 func (w *Watcher) remove(c *Conn) {
 	w.mu.Lock()
-	if c.next != nil {
-		c.prev.next, c.next.prev = c.next, c.prev
-		c.prev, c.next = nil, nil
-		w.count--
+	if c.index >= 0 {
+		last := len(w.conns) - 1
+		w.conns[c.index] = w.conns[last]
+		w.conns[c.index].index = c.index
+		w.conns[last] = nil
+		w.conns = w.conns[:last]
+		c.index = -1
 	}
 	w.mu.Unlock()
 	if w.poll != nil {
@@ -118,7 +118,7 @@ func (w *Watcher) sweep() {
 		now := time.Now().UnixNano()
 		w.now.Store(now)
 		w.mu.Lock()
-		for c := w.head.next; c != &w.head; c = c.next {
+		for _, c := range w.conns {
 			c.look(now)
 		}
 		w.mu.Unlock()
@@ -128,10 +128,13 @@ func (w *Watcher) sweep() {
 // look expires the limits of c that have passed and starts to watch for its
 // peer's going if its owner has been waiting since the last look.
 func (c *Conn) look(now int64) {
-	if c.readLimit.expire(c.readLimit.at.Load(), now) {
-		// In this order: a reader that the deadline wakes may park at once.
+	if at := c.readLimit.at.Load(); at > 0 && now >= at {
+		// In this order: a reader that sees the limit fire may park at once,
+		// and is not to be woken from there.
 		parked := c.Unpark()
-		c.nc.SetReadDeadline(past())
+		if c.readLimit.expire(at, now) {
+			c.nc.SetReadDeadline(past())
+		}
 		if parked {
 			go c.owner.Wake()
 		}
