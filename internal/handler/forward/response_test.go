@@ -119,8 +119,8 @@ func (p *peer) wantDateless(s string) {
 			}
 			continue
 		}
-		line, tail, _ := strings.Cut(rest, "\n")
-		line = rest[:len(rest)-len(tail)]
+		_, tail, _ := strings.Cut(rest, "\n")
+		line := rest[:len(rest)-len(tail)]
 		p.want(line)
 		rest, inHead = tail, line != "\r\n" || strings.HasPrefix(tail, "HTTP/")
 	}

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -116,7 +117,7 @@ func TestNothingIsInherited(t *testing.T) {
 					kill9(t, cmd) // which ends the lines
 				case "guardian", "worker":
 				default:
-					got = append(got, line)
+					got = append(got, withoutLibrarySignals(line))
 				}
 			}
 			if !slices.Equal(got, c.want) {
@@ -124,6 +125,18 @@ func TestNothingIsInherited(t *testing.T) {
 			}
 		})
 	}
+}
+
+// withoutLibrarySignals leaves out signals 32 to 34 of a line of signal sets:
+// they are the C library's own, which sets them up when it starts, and no Go
+// program can change what it was born with for them.
+func withoutLibrarySignals(line string) string {
+	name, set, ok := strings.Cut(line, "\t")
+	bits, err := strconv.ParseUint(set, 16, 64)
+	if !ok || err != nil {
+		return line
+	}
+	return fmt.Sprintf("%s\t%016x", name, bits&^(7<<31))
 }
 
 func TestSpawnErrors(t *testing.T) {
