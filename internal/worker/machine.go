@@ -18,7 +18,8 @@ type Machine interface {
 	ReservePort(want uint16) (port uint16, release func(), err error)
 
 	// OpenLog creates the stdout log file of one start, with the rights of
-	// the application's user. name is as configured (spec 5.1).
+	// the application's user. name is as configured (spec 5.1). A file system
+	// that hangs holds up neither this call nor the file's methods for long.
 	OpenLog(root, name string, user *spawn.User) (io.WriteCloser, error)
 
 	// Spawn starts a process that cannot outlive the host.
@@ -76,7 +77,8 @@ type Process interface {
 	// nothing of that is left, or when ctx ends.
 	KillTree(ctx context.Context) error
 
-	// Output returns the last output, 30,000 characters at most.
+	// Output returns the last output, 30,000 characters at most. For a
+	// process that has just ended it waits a moment for the last words.
 	Output() string
 
 	// Close ends the capture of the output, which it reads to its end first,

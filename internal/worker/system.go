@@ -23,6 +23,11 @@ const (
 	maxPort = 48000
 )
 
+const (
+	lostLimit = 10 * time.Second       // for clearing up after a lost guardian
+	lastWords = 100 * time.Millisecond // for which a report waits for output
+)
+
 // System is the Machine that this process runs on. All pools of a host share
 // one. It starts the guardian when it is first needed, and again when it was
 // lost.
@@ -111,7 +116,7 @@ func (s *System) OpenLog(root, name string, user *spawn.User) (io.WriteCloser, e
 	if user != nil {
 		f.Owner = &output.Owner{UID: user.UID, GID: user.GID, Groups: user.Groups}
 	}
-	return f.Open()
+	return f.Open(s.log)
 }
 
 // AwaitListener implements Machine.
@@ -180,43 +185,61 @@ func (s *System) Exited(ctx context.Context, pid int) <-chan struct{} { return e
 
 // Spawn implements Machine.
 func (s *System) Spawn(ctx context.Context, l Launch) (Process, error) {
-	g, err := s.running()
-	if err != nil {
-		return nil, err
-	}
 	spec := spawn.Spec{Path: l.Path, Args: l.Args, Env: l.Env, Dir: l.Dir, User: l.User, Mark: l.Mark}
 	if l.Discard {
-		p, err := g.Spawn(ctx, spec)
+		p, err := s.spawn(ctx, spec)
 		if err != nil {
 			return nil, err
 		}
 		return &captured{Process: p, log: s.log}, nil
 	}
-	started := make(chan struct{})
-	var pid int
+	var pid int // set before lines are read
 	options := output.Options{File: l.Log, Log: s.log}
 	if l.Line != nil {
-		options.Line = func(stream output.Stream, line []byte) {
-			<-started // a line may be faster than the answer of the guardian
-			l.Line(pid, stream.String(), line)
-		}
+		options.Line = func(stream output.Stream, line []byte) { l.Line(pid, stream.String(), line) }
 	}
-	capture, err := output.Start(options)
+	capture, err := output.New(options)
 	if err != nil {
 		return nil, err
 	}
 	spec.Stdout, spec.Stderr = capture.Writers()
-	p, err := g.Spawn(ctx, spec)
+	p, err := s.spawn(ctx, spec)
 	capture.CloseWriters()
 	if err == nil {
 		pid = p.Pid()
 	}
-	close(started)
+	capture.Start()
 	if err != nil {
 		capture.Close()
 		return nil, err
 	}
 	return &captured{p, capture, s.log}, nil
+}
+
+// spawn starts a process. When the guardian turns out to be dying, the next
+// one does it, once all that the old one held is gone.
+func (s *System) spawn(ctx context.Context, spec spawn.Spec) (*spawn.Process, error) {
+	g, err := s.running()
+	if err != nil {
+		return nil, err
+	}
+	p, err := g.Spawn(ctx, spec)
+	if !errors.Is(err, spawn.ErrLost) {
+		return p, err
+	}
+	limit := time.NewTimer(lostLimit)
+	defer limit.Stop()
+	select {
+	case <-g.Lost():
+	case <-limit.C:
+		return nil, err
+	case <-ctx.Done():
+		return nil, err
+	}
+	if g, err = s.running(); err != nil {
+		return nil, err
+	}
+	return g.Spawn(ctx, spec)
 }
 
 // captured is a process with its output.
@@ -230,6 +253,11 @@ type captured struct {
 func (c *captured) Output() string {
 	if c.capture == nil {
 		return ""
+	}
+	select {
+	case <-c.Done():
+		c.capture.AwaitEnd(lastWords)
+	default:
 	}
 	return c.capture.Tail()
 }

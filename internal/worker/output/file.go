@@ -3,6 +3,7 @@ package output
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -31,34 +32,69 @@ type Owner struct {
 	Groups   []uint32
 }
 
+// unexpanded finds a variable that had no value.
+func unexpanded(name string) string {
+	for {
+		_, rest, found := strings.Cut(name, "%")
+		if !found {
+			return ""
+		}
+		if i := strings.IndexAny(rest, `%/\:`); i > 0 && rest[i] == '%' {
+			return "%" + rest[:i+1]
+		}
+		name = rest
+	}
+}
+
 // Path returns the name of the file: <stdoutLogFile>_<yyyyMMddHHmmss>_<pid>.log,
-// in UTC (spec: stdout log file).
+// in UTC (spec: stdout log file). A name that means nothing here is an error
+// with its way out, and not taken by its letters, which would make odd folders.
 func (f File) Path() (string, error) {
+	wrong := func(format string, args ...any) (string, error) {
+		return "", fmt.Errorf(`stdout log file "%s": %s; a path below the application's folder is .\logs\stdout`, f.Name, fmt.Sprintf(format, args...))
+	}
+	if f.Name == "" || strings.IndexByte(f.Name, 0) >= 0 {
+		return wrong("not a file name")
+	}
+	if v := unexpanded(f.Name); v != "" {
+		return wrong("the variable %s has no value", v)
+	}
 	name := f.Name
 	if filepath.Separator == '/' {
-		name = strings.ReplaceAll(strings.TrimPrefix(name, `\\?\`), `\`, "/")
-		if len(name) >= 2 && name[1] == ':' {
-			return "", fmt.Errorf("stdout log file %q: this system has no drives", f.Name)
+		bare, literal := strings.CutPrefix(name, `\\?\`)
+		name = strings.ReplaceAll(bare, `\`, "/")
+		switch {
+		case len(name) >= 2 && name[1] == ':':
+			return wrong("this system has no drives")
+		case strings.HasPrefix(bare, `\\`) || literal && !filepath.IsAbs(name):
+			return wrong("a network or device path of Windows")
 		}
 	}
-	if name == "" || strings.HasSuffix(name, "/") || strings.IndexByte(name, 0) >= 0 {
-		return "", fmt.Errorf("stdout log file %q: not a file name", f.Name)
-	}
+	name += "_" + f.Start.UTC().Format("20060102150405") + "_" + strconv.Itoa(f.PID) + ".log"
 	if !filepath.IsAbs(name) {
 		name = filepath.Join(f.Root, name)
 	}
-	return name + "_" + f.Start.UTC().Format("20060102150405") + "_" + strconv.Itoa(f.PID) + ".log", nil
+	return name, nil
 }
 
 // Open creates the file, with the folders that it needs, or appends to it when
 // another start made it in the same second. It never follows a link that
-// stands in place of the file, and never waits.
+// stands in place of the file, and waits for a bounded time only. What happens
+// to the file afterwards is told to log.
 //
 // Where the system allows, folders and file are created with the rights of
 // Owner and are its own: names in an application's folder are the
 // application's choice, and a link planted there must not lead a host with
 // more rights to places that the application may not write to.
-func (f File) Open() (*os.File, error) {
+func (f File) Open(log *slog.Logger) (*Log, error) {
+	file, err := openWithin(openLimit, f.open)
+	if err != nil {
+		return nil, err
+	}
+	return newLog(file, log.With("file", file.Name())), nil
+}
+
+func (f File) open() (*os.File, error) {
 	path, err := f.Path()
 	if err != nil {
 		return nil, err

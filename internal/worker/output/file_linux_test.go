@@ -31,7 +31,7 @@ func TestFilePlanted(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if file, err := f.Open(); err == nil {
+			if file, err := f.open(); err == nil {
 				file.Close()
 				t.Error("it was opened")
 			}
@@ -67,7 +67,7 @@ func TestFileOwner(t *testing.T) {
 		}
 	}
 	f := File{Name: "logs/stdout", Root: root, Start: start, Owner: &Owner{UID: 65534, GID: 65533, Groups: []uint32{65532}}}
-	if file, err := f.Open(); err == nil {
+	if file, err := f.open(); err == nil {
 		file.Close()
 		t.Error("the link was followed with the host's rights")
 	}
@@ -75,7 +75,7 @@ func TestFileOwner(t *testing.T) {
 		t.Errorf("made in the secret folder: %v, %v", entries, err)
 	}
 	f.Name = "own/stdout"
-	file, err := f.Open()
+	file, err := f.open()
 	if err != nil {
 		t.Fatal(err)
 	}

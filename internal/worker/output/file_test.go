@@ -18,16 +18,22 @@ func TestFilePath(t *testing.T) {
 		t.Skip("paths of Unix")
 	}
 	for name, want := range map[string]string{
-		`.\logs\stdout`:       "/app/logs/stdout_20260304050607_42.log",
-		`./logs/stdout`:       "/app/logs/stdout_20260304050607_42.log",
-		`stdout`:              "/app/stdout_20260304050607_42.log",
-		`..\logs\out.log`:     "/logs/out.log_20260304050607_42.log",
-		`/var/log/app`:        "/var/log/app_20260304050607_42.log",
-		`\\?\/home/LogFiles\`: "",
-		`\\?\/home/logs\out`:  "/home/logs/out_20260304050607_42.log",
-		`C:\logs\stdout`:      "",
-		`logs/`:               "",
-		``:                    "",
+		`.\logs\stdout`:        "/app/logs/stdout_20260304050607_42.log",
+		`./logs/stdout`:        "/app/logs/stdout_20260304050607_42.log",
+		`stdout`:               "/app/stdout_20260304050607_42.log",
+		`..\logs\out.log`:      "/logs/out.log_20260304050607_42.log",
+		`/var/log/app`:         "/var/log/app_20260304050607_42.log",
+		`.\logs\`:              "/app/logs/_20260304050607_42.log",
+		`/logs/`:               "/logs/_20260304050607_42.log",
+		`\\?\/home/LogFiles\`:  "/home/LogFiles/_20260304050607_42.log",
+		`\\?\/home/logs\out`:   "/home/logs/out_20260304050607_42.log",
+		`C:\logs\stdout`:       "",
+		`\\?\C:\logs\stdout`:   "",
+		`\\?\logs\stdout`:      "",
+		`\\server\logs\stdout`: "",
+		`100%\out%`:            "/app/100%/out%_20260304050607_42.log",
+		`%home%\logs\stdout`:   "",
+		``:                     "",
 	} {
 		got, err := File{Name: name, Root: "/app", Start: start, PID: 42}.Path()
 		if got != want || (err != nil) != (want == "") {
@@ -39,12 +45,32 @@ func TestFilePath(t *testing.T) {
 	}
 }
 
+// The name that Azure's templates have, where its variable is not set.
+func TestFileOfAzure(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	f := File{Name: `\\?\%home%\LogFiles\stdout`, Root: root, Start: start}
+	file, err := f.open()
+	if err == nil {
+		file.Close()
+		t.Fatal("it was opened")
+	}
+	for _, want := range []string{f.Name, "%home% has no value", `.\logs\stdout`} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("the text %q does not tell %s", err, want)
+		}
+	}
+	if entries, err := os.ReadDir(root); err != nil || len(entries) != 0 {
+		t.Errorf("made in the application's folder: %v, %v", entries, err)
+	}
+}
+
 func TestFileOpen(t *testing.T) {
 	t.Parallel()
 	f := File{Name: `.\new\folder\stdout`, Root: t.TempDir(), Start: start, PID: 42}
 	// Two processes of one application may start in the same second.
 	for _, text := range []string{"first\n", "second\n"} {
-		file, err := f.Open()
+		file, err := f.open()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -68,7 +94,7 @@ func TestFileBlocked(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(root, "file"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if file, err := f.Open(); err == nil {
+	if file, err := f.open(); err == nil {
 		file.Close()
 		t.Error("a file served as a folder")
 	} else if !strings.Contains(err.Error(), filepath.Join(root, "file")) {
@@ -82,7 +108,7 @@ func TestFileBlocked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if file, err := f.Open(); err == nil {
+	if file, err := f.open(); err == nil {
 		file.Close()
 		t.Error("a folder served as a file")
 	}

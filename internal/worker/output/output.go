@@ -51,8 +51,9 @@ func (s Stream) String() string { return [...]string{"stdout", "stderr"}[s] }
 
 // Options say where output goes. The zero value keeps the tail only.
 type Options struct {
-	// File gets the bytes of both streams as they come. It stays the
-	// caller's. After its first error it gets nothing more.
+	// File gets the bytes of both streams as they come, from two goroutines.
+	// It is a Log, which never waits for long and reports its own errors, and
+	// stays the caller's.
 	File io.Writer
 
 	// Line gets every line without its end, and what is left at the end of a
@@ -61,8 +62,7 @@ type Options struct {
 	// application is held up for a moment, then lines are dropped.
 	Line func(s Stream, line []byte)
 
-	// Log gets warnings: the file's error, the number of dropped lines. Nil
-	// discards them.
+	// Log gets warnings, as of dropped lines. Nil discards them.
 	Log *slog.Logger
 }
 
@@ -73,9 +73,8 @@ type Capture struct {
 	readers [2]*os.File
 	writers [2]*os.File
 
-	mu   sync.Mutex // guards tail and file, and keeps pieces of the two streams whole
+	mu   sync.Mutex // guards tail
 	tail tail
-	file io.Writer // nil when there is none, or after an error
 
 	queue   chan line
 	dropped atomic.Int64
@@ -85,7 +84,7 @@ type Capture struct {
 	reading atomic.Int32  // streams that have not ended
 	read    chan struct{} // closed when both have
 	ended   chan struct{} // closed by Close: no line is worth waiting for
-	handed  chan struct{} // closed when every line was handed on
+	handed  chan struct{} // closed when no line is handed on any more
 
 	closing sync.Once
 	err     error // of Close
@@ -97,13 +96,14 @@ type line struct {
 	text   []byte
 }
 
-// Start opens a pipe for each stream and begins to read them. Close ends it.
-func Start(o Options) (*Capture, error) {
+// New opens a pipe for each stream. Start and then Close are called in any
+// case.
+func New(o Options) (*Capture, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	c := &Capture{
-		options: o, file: o.File, queue: make(chan line, maxQueue),
+		options: o, queue: make(chan line, maxQueue),
 		read: make(chan struct{}), ended: make(chan struct{}), handed: make(chan struct{}),
 	}
 	for s := range c.readers {
@@ -114,14 +114,21 @@ func Start(o Options) (*Capture, error) {
 		}
 		c.readers[s], c.writers[s] = r, w
 	}
-	if o.Line != nil {
+	return c, nil
+}
+
+// Start begins to read. What was written before waits in the pipes, so that it
+// may be called when the process is known.
+func (c *Capture) Start() {
+	if c.options.Line != nil {
 		go c.handOn()
+	} else {
+		close(c.handed)
 	}
 	c.reading.Store(int32(len(c.readers)))
 	for s := range c.readers {
 		go c.follow(Stream(s))
 	}
-	return c, nil
 }
 
 // Writers returns the ends of the pipes that the process gets as its standard
@@ -155,6 +162,14 @@ func (c *Capture) Tail() string {
 	return c.tail.String()
 }
 
+// AwaitEnd waits until the output was read to its end, at most for limit: the
+// end of a process is known before its last words were read.
+func (c *Capture) AwaitEnd(limit time.Duration) {
+	t := time.NewTimer(limit)
+	defer t.Stop()
+	wait(c.read, t.C)
+}
+
 // follow reads one stream to its end.
 func (c *Capture) follow(s Stream) {
 	defer func() {
@@ -170,32 +185,21 @@ func (c *Capture) follow(s Stream) {
 	for {
 		n, err := c.readers[s].Read(piece)
 		decoded := text.decode(piece[:n], err != nil)
-		c.keep(piece[:n], decoded)
+		c.mu.Lock()
+		c.tail.write(decoded)
+		c.mu.Unlock()
+		if c.options.File != nil && n > 0 {
+			_, _ = c.options.File.Write(piece[:n]) // reports for itself
+		}
 		if c.options.Line != nil {
 			lines.write(decoded, err != nil)
 		}
 		if err != nil {
 			if !errors.Is(err, io.EOF) && !errors.Is(err, os.ErrDeadlineExceeded) {
-				c.options.Log.Warn("cannot read the application's output", "stream", s.String(), "error", err)
+				c.options.Log.Warn("cannot read the application's output", "stream", s.String(), "err", err)
 			}
 			return
 		}
-	}
-}
-
-// keep puts a piece into file and tail.
-func (c *Capture) keep(raw, decoded []byte) {
-	c.mu.Lock()
-	c.tail.write(decoded)
-	var err error
-	if c.file != nil && len(raw) > 0 {
-		if _, err = c.file.Write(raw); err != nil {
-			c.file = nil
-		}
-	}
-	c.mu.Unlock()
-	if err != nil {
-		c.options.Log.Warn("cannot write the stdout log file, no more is written to it", "error", err)
 	}
 }
 
@@ -219,6 +223,7 @@ func (c *Capture) push(l line) {
 	select {
 	case c.queue <- l:
 	case <-c.ended:
+		c.dropped.Add(1)
 	case <-limit.C:
 		c.stalled.Store(true)
 		c.dropped.Add(1)
@@ -257,10 +262,10 @@ func (c *Capture) hand(l line) {
 	c.options.Line(l.stream, l.text)
 }
 
-// Close waits until the output ends and every line was handed on, for little
-// more than CloseLimit, and closes the pipes. After that a process that still
-// holds them cannot write any more, and gets SIGPIPE when it tries. The error
-// tells what was not waited for. It may be called more than once.
+// Close waits until the output ends and every line was handed on, for
+// CloseLimit and at most 2 s more where that hangs, and closes the pipes. After
+// that a process that still holds them cannot write any more, and gets SIGPIPE
+// when it tries. The error tells what was not waited for and what is missing. It may be called more than once.
 func (c *Capture) Close() error {
 	c.closing.Do(func() { c.err = c.close() })
 	return c.err
@@ -277,17 +282,16 @@ func (c *Capture) close() error {
 		for _, r := range c.readers {
 			_ = r.SetReadDeadline(time.Unix(1, 0)) // ends a read that waits
 		}
-		limit.Reset(grace)
-		if !wait(c.read, limit.C) {
-			errs = append(errs, errors.New("the stdout log file does not take what is written to it"))
-		}
+		c.AwaitEnd(patience + grace) // it may be waiting for a queue
 		limit.Reset(grace)
 	}
 	close(c.ended)
-	if c.options.Line != nil && !wait(c.handed, limit.C) {
-		// Its goroutine ends when the receiver comes back.
-		c.giveUp.Store(true)
-		errs = append(errs, errors.New("the log does not take the lines"))
+	handed := wait(c.handed, limit.C)
+	if !handed {
+		c.giveUp.Store(true) // its goroutine ends when the receiver comes back
+	}
+	if n := c.dropped.Swap(0) + int64(len(c.queue)); n > 0 || !handed {
+		errs = append(errs, fmt.Errorf("the log does not take the lines, %d at the end are missing", n))
 	}
 	if len(errs) > 0 {
 		return fmt.Errorf("capture output: %w", errors.Join(errs...))
