@@ -27,6 +27,7 @@ type behaviour struct {
 	exitAfter    time.Duration // 0: does not exit by itself
 	exit         spawn.Exit
 	output       string
+	readOutput   func()           // called by Output
 	listens      []netip.AddrPort // what it listens on instead
 	child        bool             // a descendant is the listener
 
@@ -254,8 +255,14 @@ func (p *fakeProcess) Pid() int              { return p.pid }
 func (p *fakeProcess) Done() <-chan struct{} { return p.done }
 func (p *fakeProcess) Exit() spawn.Exit      { return p.ended }
 func (p *fakeProcess) Tree() ([]int, error)  { return []int{p.pid}, nil }
-func (p *fakeProcess) Output() string        { return p.output }
 func (p *fakeProcess) Close()                {}
+
+func (p *fakeProcess) Output() string {
+	if p.readOutput != nil {
+		p.readOutput()
+	}
+	return p.output
+}
 
 func (p *fakeProcess) stopLater() {
 	if !p.deaf {

@@ -269,6 +269,34 @@ func TestACrashEmptiesTheSlot(t *testing.T) {
 	})
 }
 
+// Output may take its time: a crash is reported without holding anybody up,
+// and when the worker is out of service.
+func TestACrashIsReportedOutsideTheLock(t *testing.T) {
+	var pool *Pool
+	read := false
+	b := behaviour{output: "last words\n", readOutput: func() {
+		read = true
+		if !pool.mu.TryLock() {
+			t.Error("the pool is locked")
+			return
+		}
+		defer pool.mu.Unlock()
+		if (*pool.slots.Load())[0].ready.Load() != nil {
+			t.Error("the dead worker is in service")
+		}
+	}}
+	inBubble(t, always(b), nil, func(b *bench) {
+		pool = b.pool
+		w := b.acquire()
+		w.Release()
+		b.machine.last().end(spawn.Exit{Code: 139})
+		<-w.Gone()
+		if got := b.events.find(EventExited)["output"]; got != "last words" || !read {
+			t.Errorf("reported: %v", got)
+		}
+	})
+}
+
 func TestAStartThatFailsAfterACrash(t *testing.T) {
 	inBubble(t, func(n int) behaviour { return behaviour{neverListens: n > 1} }, nil, func(b *bench) {
 		b.use()

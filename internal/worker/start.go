@@ -46,9 +46,7 @@ func (p *Pool) run(ctx context.Context, settings *Settings) (*Worker, *StartErro
 	if err == nil {
 		return w, nil
 	}
-	if j.file != nil {
-		j.file.Close()
-	}
+	closeLog(j.file, j.log)
 	if ctx.Err() == nil {
 		j.log.Error("the application did not start", "event", EventStartFailed, "step", j.report.Step, "err", j.report.Err,
 			"attempts", j.report.Attempts, "advice", strings.Join(j.report.advice(), " "), "output", j.report.Output)
@@ -252,12 +250,10 @@ func (j *journey) ready(process Process, found Listener, port uint16, release fu
 		drained: make(chan struct{}), gone: make(chan struct{}), leave: make(chan struct{}),
 		settings: j.settings, process: process, listener: found.Pid, port: port, since: time.Now(),
 	}
-	file := j.file
+	file, log := j.file, j.log
 	w.free = func() {
 		release()
-		if file != nil {
-			file.Close()
-		}
+		closeLog(file, log)
 	}
 	w.channel = j.settings.Connect(Endpoint{
 		Address: found.Address, Token: j.token,
@@ -272,4 +268,14 @@ func (j *journey) ready(process Process, found Listener, port uint16, release fu
 	args = append(args, "took", total.Round(time.Millisecond))
 	j.log.Info("worker started", args...)
 	return w
+}
+
+// closeLog closes a stdout log; nil is none.
+func closeLog(file io.Closer, log *slog.Logger) {
+	if file == nil {
+		return
+	}
+	if err := file.Close(); err != nil {
+		log.Warn("the stdout log is not complete", "event", EventStdoutLog, "err", err)
+	}
 }

@@ -89,17 +89,18 @@ func (p *Pool) refused(w *Worker) {
 // would only turn a crash into a loop of crashes.
 func (p *Pool) dismiss(w *Worker, err error, drain time.Duration) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	if w.leaving {
+		p.mu.Unlock()
 		return
 	}
 	w.slot.ready.CompareAndSwap(w, nil)
 	serving := w.users.Load()
 	w.retire(drain)
 	p.rapid.add(time.Now(), err)
+	p.mu.Unlock()
 	p.log.Error("the application failed", "event", EventExited, "pid", w.Pid(), "port", w.port,
 		"err", err, "in_flight", serving, "after", time.Since(w.since).Round(time.Millisecond),
-		"output", lastLines(w.process.Output(), 10))
+		"output", lastLines(w.process.Output(), 10)) // which may wait for the last words
 }
 
 // stop takes a retired worker out of service: drain, ask, wait. What is left

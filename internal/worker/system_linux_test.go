@@ -357,6 +357,35 @@ func TestRealCrash(t *testing.T) {
 	}
 }
 
+// The end of a process is known before its output was read to the end: a
+// report waits for its last words.
+func TestRealLastWords(t *testing.T) {
+	b := realPool(t, "listen", nil)
+	file := slowFile{make(chan struct{})}
+	lines := make(map[int]int) // by pid
+	p, err := b.system.Spawn(t.Context(), Launch{
+		Path: os.Args[0], Args: []string{"app", "role:app", "flood=2000", "say=last", "exit=3"}, Dir: b.root, Log: file,
+		Line: func(pid int, _ string, _ []byte) { lines[pid]++ },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-p.Done()
+	time.AfterFunc(10*time.Millisecond, func() { close(file.ready) })
+	if out := p.Output(); !strings.HasSuffix(out, "last\n") {
+		t.Errorf("%d characters without the last words", len(out))
+	}
+	p.Close()
+	if lines[p.Pid()] != 2 || len(lines) != 1 { // the flood is cut once
+		t.Errorf("lines by pid: %v, want 2 of %d", lines, p.Pid())
+	}
+}
+
+// slowFile takes nothing until it is ready.
+type slowFile struct{ ready chan struct{} }
+
+func (f slowFile) Write(p []byte) (int, error) { <-f.ready; return len(p), nil }
+
 func TestRealListeningChild(t *testing.T) {
 	b := realPool(t, "child listen", nil)
 	w, answer := b.acquire()
@@ -471,6 +500,21 @@ func TestRealLostGuardian(t *testing.T) {
 		w.Release()
 	} else {
 		t.Error("no worker after the guardian was lost")
+	}
+}
+
+// Between the guardian's death and the end of the clearing up, Spawn waits.
+func TestRealSpawnWhileTheGuardianDies(t *testing.T) {
+	b := realPool(t, "listen", nil)
+	launch := Launch{Path: "/bin/sleep", Args: []string{"sleep", "1000"}, Dir: b.root, Discard: true}
+	for range 5 {
+		p, err := b.system.Spawn(t.Context(), launch)
+		if err != nil {
+			t.Fatalf("Spawn: %v", err)
+		}
+		if err := syscall.Kill(parentOf(t, p.Pid()), syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
