@@ -313,12 +313,15 @@ func TestTransfers(t *testing.T) {
 			t.Errorf("%s: then %q", path, body)
 		}
 	}
-	for _, expect := range []bool{false, true} {
+	for _, waits := range []string{"no", "yes", "no longer"} { // for being asked
 		nc := v.dial()
 		r := bufio.NewReader(nc)
 		head := fmt.Sprintf("POST /upload%sContent-Length: %d\r\n\r\n", host11, size)
-		if expect {
-			io.WriteString(nc, strings.Replace(head, "\r\n\r\n", "\r\nExpect: 100-continue\r\n\r\n", 1))
+		if waits != "no" {
+			head = strings.Replace(head, "\r\n\r\n", "\r\nExpect: 100-continue\r\n\r\n", 1)
+		}
+		if waits == "yes" {
+			io.WriteString(nc, head)
 			if resp, _ := answered(t, r, "POST"); resp.StatusCode != 100 {
 				t.Fatalf("status %d", resp.StatusCode)
 			}
@@ -326,10 +329,10 @@ func TestTransfers(t *testing.T) {
 		}
 		go io.WriteString(nc, head+string(data)+get("/next"))
 		if resp, body := answered(t, r, "POST"); body != "whole" {
-			t.Errorf("%d %q", resp.StatusCode, body)
+			t.Errorf("waits %s: %d %q", waits, resp.StatusCode, body)
 		}
 		if _, body := answered(t, r, "GET"); body != "GET /next" {
-			t.Errorf("then %q", body)
+			t.Errorf("waits %s: then %q", waits, body)
 		}
 	}
 	for range 10 {
@@ -512,5 +515,44 @@ func TestUpgradedConnection(t *testing.T) {
 	nc.CloseWrite()
 	if got, err := io.ReadAll(r); string(got) != "bye" || err != nil {
 		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// A body that is read on another goroutine can be interrupted there, and the
+// connection stays in step: the driver reads the rest away.
+func TestInterrupt(t *testing.T) {
+	t.Parallel()
+	var pause atomic.Int64
+	v := onSockets(t, Settings{}, application{"/": func(x *exchange.Exchange) error {
+		done := make(chan error)
+		go func() {
+			_, err := x.Request.Body.WriteTo(io.Discard)
+			done <- err
+		}()
+		time.Sleep(time.Duration(pause.Load())) // before it waits, while it waits, and in between
+		x.Request.Body.Interrupt()
+		if err := <-done; err != nil && err != errInterrupted {
+			t.Errorf("interrupted: %v", err)
+		}
+		return answer(x, 200, "interrupted")
+	}})
+	for i := range 60 {
+		pause.Store(int64(i%6) * int64(100*time.Microsecond))
+		nc := v.dial()
+		r := bufio.NewReader(nc)
+		request, end := post("/", "0123456789"), ""
+		if i%2 == 0 {
+			request, end = chunked("/", "5\r\n01234\r\n5\r\n56789\r\n"), "0\r\n\r\n"
+		}
+		half := len(request) - i%5
+		io.WriteString(nc, request[:half])
+		if _, body := answered(t, r, "POST"); body != "interrupted" {
+			t.Errorf("%q", body)
+		}
+		io.WriteString(nc, request[half:]+end+get("/next"))
+		if _, body := answered(t, r, "GET"); body != "GET /next" {
+			t.Errorf("then %q", body)
+		}
+		nc.Close()
 	}
 }

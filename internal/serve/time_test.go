@@ -196,7 +196,17 @@ func TestSlowReader(t *testing.T) {
 	const size = 1 << 20
 	var done chan error // made in the bubble
 	handler := exchange.HandlerFunc(func(x *exchange.Exchange) error {
+		w := &work{done: make(chan struct{})}
+		x.WhenGone(w)
+		defer x.WhenGone(nil)
 		err := answer(x, 200, strings.Repeat("x", size))
+		select {
+		case <-w.done:
+		default:
+			if err != nil {
+				t.Error("the client is cut, and what is done for it goes on")
+			}
+		}
 		done <- err
 		return err
 	})
