@@ -14,9 +14,10 @@ func dechunk(text string, step int) (data, trailer string, used int, err error) 
 	var c Chunked
 	var h exchange.Header
 	var out strings.Builder
-	end := min(step, len(text))
+	b := []byte(text)
+	end := min(step, len(b))
 	for !c.Done() {
-		d, n, err := c.Next([]byte(text[used:end]), &h, &limits)
+		d, n, err := c.Next(b[used:end], &h, &limits)
 		if err != nil {
 			return out.String(), "", used, err
 		}
@@ -25,10 +26,10 @@ func dechunk(text string, step int) (data, trailer string, used int, err error) 
 		if n > 0 || c.Done() {
 			continue
 		}
-		if end == len(text) {
+		if end == len(b) {
 			return out.String(), "", used, CutShort
 		}
-		end = min(end+step, len(text))
+		end = min(end+step, len(b))
 	}
 	return out.String(), string(AppendFields(nil, &h)), used, nil
 }

@@ -42,17 +42,7 @@ var differences = []difference{
 // by the standard library too, with the same method, target, host and body:
 // two parsers that disagree are how requests are smuggled.
 func FuzzRequestAgainstNetHTTP(f *testing.F) {
-	for _, s := range []string{
-		"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
-		"GET /a%2fb/../c?d%zz HTTP/1.1\r\nHost: [::1]:80\r\nX: y\r\n\r\n",
-		"POST / HTTP/1.1\r\nhost: a\r\nContent-Length: 007\r\n\r\n",
-		"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n",
-		"PUT //x\\y HTTP/1.0\r\nContent-Length: 3\r\nConnection: keep-alive\r\n\r\n",
-		"GET http://A:80/x HTTP/1.1\r\nHost: a\r\n\r\n",
-		"GET https://[::1]?x HTTP/1.0\r\n\r\n",
-		"OPTIONS * HTTP/1.1\r\nHost:\r\n\r\n",
-		"X!y / HTTP/1.1\r\nHost: a\r\nX: \x80\t\xff\r\nX:\r\n\r\n",
-	} {
+	for _, s := range requestSeeds() {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {

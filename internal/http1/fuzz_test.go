@@ -19,13 +19,39 @@ func scanIn(b []byte, step int) (int, error) {
 	}
 }
 
+// requestSeeds are heads of every kind, most of them refused for another
+// reason each.
+func requestSeeds() []string {
+	seeds := []string{
+		"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+		"POST /a%2fb/../c?d%zz HTTP/1.1\r\nHost: [::1]:80\r\nTransfer-Encoding: chunked\r\nConnection: x, close\r\nX: y\r\n\r\nrest",
+		"GET http://A:80/b HTTP/1.0\r\nHost: a\r\nContent-Length: 0\r\nExpect: 100-continue\r\n\r\n",
+		"GET https://[::1]?x HTTP/1.0\r\n\r\n",
+		"OPTIONS * HTTP/1.1\r\nHost:\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n",
+		"PUT //x\\y HTTP/1.0\r\nContent-Length: 3\r\nConnection: keep-alive\r\n\r\n",
+		"GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n",
+		"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+		"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
+		"GET / HTTP/1.1\nHost: a\n\n",
+		"\r\n\r\n",
+	}
+	for _, field := range []string{
+		"Content-Length: 007", "Content-Length: 5\r\nContent-Length: 5", "Content-Length: +5", "Content-Length: 5, 5",
+		"Content-Length: 99999999999999999999", "Transfer-Encoding: Chunked", "Transfer-Encoding: gzip, chunked",
+		"Transfer-Encoding: chunked\r\nContent-Length: 5", "Transfer-Encoding: \x0bchunked", "Transfer-Encoding : chunked",
+		"X: a\r\n b", "X: a\rb", "X: \x80\t\xff", "X:", "X", ": x", "Host: b", "Connection: close, ,keep-alive\r\nKeep-Alive: 5",
+	} {
+		seeds = append(seeds, "POST /x HTTP/1.1\r\nHost: a\r\n"+field+"\r\n\r\n")
+	}
+	return seeds
+}
+
 // A request head is found and judged alike however it arrives, and what is
 // accepted can be written down again without a change of meaning.
 func FuzzRequest(f *testing.F) {
-	f.Add([]byte("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), uint8(1))
-	f.Add([]byte("POST /a%2fb/../c?d HTTP/1.1\r\nHost: [::1]:80\r\nTransfer-Encoding: chunked\r\nConnection: x, close\r\nX: y\r\n\r\nrest"), uint8(3))
-	f.Add([]byte("GET http://a/b HTTP/1.0\r\nHost: a\r\nContent-Length: 0\r\nExpect: 100-continue\r\n\r\n"), uint8(9))
-	f.Add([]byte("OPTIONS * HTTP/1.1\r\nHost:\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n"), uint8(2))
+	for i, s := range requestSeeds() {
+		f.Add([]byte(s), uint8(i))
+	}
 	f.Fuzz(func(t *testing.T, b []byte, step uint8) {
 		n, err := scanIn(b, len(b)+1)
 		if n2, err2 := scanIn(b, int(step)+1); n2 != n || err2 != err {
