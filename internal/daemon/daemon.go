@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -165,12 +166,16 @@ func (d *Daemon) applicationLog(root string, settings map[string]string) *slog.L
 		}
 		return ""
 	}
+	own := logs.DebugSource{Level: settings["debuglevel"], File: settings["debugfile"]}
+	if d.user != nil && own.File != "" && !filepath.IsLocal(strings.ReplaceAll(own.File, `\`, "/")) {
+		// The file would be opened with the rights of root, and web.config is
+		// in the hands of somebody else.
+		d.opts.Log.Warn("debugFile leads out of the application's folder and is left out: the folder does not belong to root", "file", own.File)
+		own.File = ""
+	}
 	debug, err := logs.OpenDebug(logs.DebugOptions{
-		Root: root,
-		Sources: []logs.DebugSource{
-			logs.DebugEnvironment(environ),
-			{Level: settings["debuglevel"], File: settings["debugfile"]},
-		},
+		Root:    root,
+		Sources: []logs.DebugSource{logs.DebugEnvironment(environ), own},
 		Console: d.opts.Stderr,
 		Program: "perch",
 		Version: d.opts.Version,
@@ -246,6 +251,7 @@ func (d *Daemon) reload(c change) {
 func (d *Daemon) adopt(before, next *plan.Plan, c change) {
 	d.current.Store(next)
 	d.server.SetHandler(next.Handler)
+	d.files.forget()
 	was, is := before.Application, next.Application
 	switch {
 	case is == nil && was != nil:
@@ -263,6 +269,21 @@ func (d *Daemon) retire(p *worker.Pool) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	p.Stop(ctx)
+}
+
+// awaitStarts lets starts end that requests wait for: those requests came
+// before the stop, and are to be answered.
+func awaitStarts(ctx context.Context, pool *worker.Pool) {
+	const look = 20 * time.Millisecond
+	t := time.NewTicker(look)
+	defer t.Stop()
+	for pool.Status().Starting > 0 {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
 }
 
 // Stop stops everything, in the reverse order of Start: no new connection, no
@@ -283,7 +304,10 @@ func (d *Daemon) Stop(ctx context.Context) error {
 	}
 	var stopping sync.WaitGroup
 	if pool != nil {
-		stopping.Go(func() { pool.Stop(ctx) })
+		stopping.Go(func() {
+			awaitStarts(ctx, pool)
+			pool.Stop(ctx)
+		})
 	}
 	if d.server != nil {
 		if err := d.server.Shutdown(ctx); err != nil {

@@ -51,6 +51,17 @@ func (f *files) visited(folder string) {
 	)
 }
 
+// forget ends the watches of sub-folders: a new plan names those that its
+// requests lead into.
+func (f *files) forget() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, folder := range f.folders {
+		folder.Stop()
+	}
+	clear(f.folders)
+}
+
 func (f *files) stop() {
 	f.mu.Lock()
 	f.stopped = true

@@ -12,6 +12,7 @@ import (
 	"github.com/perchserver/perch/internal/config/merge"
 	"github.com/perchserver/perch/internal/config/recognize"
 	"github.com/perchserver/perch/internal/exchange"
+	"github.com/perchserver/perch/internal/ownfile"
 	"github.com/perchserver/perch/internal/site"
 )
 
@@ -51,10 +52,13 @@ func (b *builder) rootLayer() (merge.Layer, error) {
 	return layer, nil
 }
 
+// maxFile is more than the reader of XML accepts, which says so better.
+const maxFile = 11 << 20
+
 // load reads and checks one file. What it finds wrong is noted; the result is
 // nil if the file cannot be used.
 func (b *builder) load(path string) *merge.File {
-	data, err := os.ReadFile(path)
+	data, err := ownfile.Read(filepath.Dir(path), filepath.Base(path), maxFile)
 	if err != nil {
 		b.plan.Problems.Add(config.Problem{Code: config.NotText, Pos: config.Pos{File: path},
 			Message: "the file cannot be read: " + cause(err)})

@@ -111,6 +111,7 @@ func build(in Input, parts Parts, prev *Plan) (*builder, *Plan, error) {
 		MoreLink:    b.variable("ANCM_ADDITIONAL_ERROR_PAGE_LINK"),
 	})(site.NewTable(b.bindings(site.NewTree(b.top, b.folders()))))
 	p.Problems.Sort()
+	b.prev = nil // or every plan would hold all before it
 	return b, p, nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/perchserver/perch/internal/exchange"
+	"github.com/perchserver/perch/internal/ownfile"
 )
 
 // offlineCheck is how old the knowledge of app_offline.htm may be while
@@ -39,21 +40,19 @@ const maxOfflinePage = 16 << 20
 // (spec 4.1).
 func AppOfflineFile(root string) func() (content []byte, present bool) {
 	return func() ([]byte, bool) {
-		path := filepath.Join(root, "app_offline.htm")
-		info, err := os.Stat(path)
-		if errors.Is(err, fs.ErrNotExist) {
+		name := "app_offline.htm"
+		if _, err := os.Lstat(filepath.Join(root, name)); errors.Is(err, fs.ErrNotExist) {
 			entries, _ := os.ReadDir(root)
-			i := slices.IndexFunc(entries, func(e fs.DirEntry) bool { return strings.EqualFold(e.Name(), "app_offline.htm") })
+			i := slices.IndexFunc(entries, func(e fs.DirEntry) bool { return strings.EqualFold(e.Name(), name) })
 			if i < 0 {
 				return nil, false
 			}
-			path = filepath.Join(root, entries[i].Name())
-			info, err = os.Stat(path)
+			name = entries[i].Name()
 		}
-		if err != nil || !info.Mode().IsRegular() || info.Size() > maxOfflinePage {
+		content, err := ownfile.Read(root, name, maxOfflinePage)
+		if err != nil {
 			return nil, true // it is there, and cannot be read (spec 4.2)
 		}
-		content, _ := os.ReadFile(path)
 		return content, true
 	}
 }

@@ -136,7 +136,9 @@ func (j *journey) attempt(ctx context.Context) (w *Worker, err error) {
 	r.Port = port
 
 	j.enter(StepSpawn)
-	process, err := j.pool.machine.Spawn(ctx, j.launch(text))
+	spawning, cancel := context.WithTimeout(ctx, max(j.settings.StartupTimeLimit, time.Second))
+	process, err := j.pool.machine.Spawn(spawning, j.launch(text))
+	cancel()
 	if err != nil {
 		release()
 		return nil, j.fail(err)

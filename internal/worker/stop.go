@@ -43,7 +43,7 @@ func (p *Pool) listenerLost(ctx context.Context, w *Worker) <-chan struct{} {
 			case <-ctx.Done():
 				return
 			}
-			heir := p.listenerOf(w)
+			heir, _ := p.listenerOf(w)
 			if heir == 0 {
 				close(lost)
 				return
@@ -62,24 +62,29 @@ func (p *Pool) listenerExit(ctx context.Context, w *Worker) <-chan struct{} {
 	return p.machine.Exited(ctx, w.listener)
 }
 
-// listenerOf returns the pid of a process of w that listens on its port, or 0.
-func (p *Pool) listenerOf(w *Worker) int {
+// listenerOf returns the pid of a process of w that listens on its port, or 0
+// if none does. The error says that it cannot be found out.
+func (p *Pool) listenerOf(w *Worker) (int, error) {
 	pids, err := w.process.Tree()
 	if err != nil {
-		return 0
+		return 0, err
 	}
-	listeners, _ := p.machine.Listeners(pids)
+	listeners, err := p.machine.Listeners(pids)
+	if err != nil {
+		return 0, err
+	}
 	for _, l := range listeners {
 		if l.Address.Port() == w.port {
-			return l.Pid
+			return l.Pid, nil
 		}
 	}
-	return 0
+	return 0, nil
 }
 
-// refused follows up a connection that w refused.
+// refused follows up a connection that w refused. What cannot be found out,
+// because the host is short of something, is not held against w.
 func (p *Pool) refused(w *Worker) {
-	if p.listenerOf(w) == 0 {
+	if pid, err := p.listenerOf(w); err == nil && pid == 0 {
 		p.dismiss(w, fmt.Errorf("the application does not listen on port %d any more", w.port), w.settings.ShutdownTimeLimit)
 	}
 }

@@ -9,11 +9,13 @@ package forward
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/perchserver/perch/internal/exchange"
@@ -203,7 +205,7 @@ func (t *flight) release() {
 func (t *flight) carry() error {
 	link, err := t.c.take(t.x.Request.Idempotent())
 	if err != nil {
-		if t.c.set.Refused != nil {
+		if t.c.set.Refused != nil && errors.Is(err, syscall.ECONNREFUSED) {
 			t.c.set.Refused()
 		}
 		return t.fail(Connect, Application, err)
