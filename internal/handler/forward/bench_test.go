@@ -121,7 +121,7 @@ func BenchmarkDirect(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		clients[i] = r.peer(nc)
+		clients[i] = r.peer(nc, 0)
 		clients[i].nc.SetDeadline(noDeadline)
 	}
 	b.ReportAllocs()

@@ -110,7 +110,9 @@ func cloneTrailer(dst, fields []exchange.Field) []exchange.Field {
 	return dst
 }
 
-// relayUntilClose streams a body that ends with the connection.
+// relayUntilClose streams a body that ends with the connection. A broken one is
+// told from an orderly end where the reader learns of it; an upload beside may
+// have learned of it first.
 func (t *flight) relayUntilClose() error {
 	for {
 		if err := t.write(t.buf[t.r:t.w]); err != nil {

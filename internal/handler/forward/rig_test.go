@@ -31,6 +31,7 @@ type rig struct {
 	memory  bool // pipes instead of sockets: time may be fake
 	watch   *sockio.Watcher
 	forward *forward.Forwarder
+	set     forward.Settings
 	channel *forward.Channel
 	server  *serve.Server
 
@@ -40,10 +41,11 @@ type rig struct {
 	peers  sync.WaitGroup
 	stop   sync.Once
 	mu     sync.Mutex
-	open   []net.Conn
-	failed []error // what Serve returned
+	open   map[net.Conn]int // peers to be closed at the end, by their number
+	failed []error          // what Serve returned
 
 	before func(*exchange.Exchange) // runs before an exchange is forwarded
+	after  func(error)              // and after
 }
 
 // option changes a rig before it starts.
@@ -72,7 +74,7 @@ func dial(f func(context.Context) (net.Conn, error)) option {
 // on a goroutine of its own; the connection is closed when it returns.
 func newRig(t testing.TB, play func(*peer), opts ...option) *rig {
 	t.Helper()
-	r := &rig{t: t}
+	r := &rig{t: t, open: make(map[net.Conn]int)}
 	set := forward.Settings{Token: "secret", VirtualPath: "/"}
 	for _, o := range opts {
 		o(r, &set)
@@ -91,6 +93,7 @@ func newRig(t testing.TB, play func(*peer), opts ...option) *rig {
 		set.Address = r.app.Addr().(*net.TCPAddr).AddrPort()
 	}
 	r.forward = forward.New(r.watch)
+	r.set = set
 	r.channel = r.forward.Channel(set)
 	r.server = serve.New(serve.Settings{Log: slog.New(slog.DiscardHandler)}, r.watch, exchange.HandlerFunc(r.serve))
 	r.server.Serve(serve.Listener{Listener: r.front, URL: "http://localhost:8080"})
@@ -116,6 +119,10 @@ func (r *rig) serve(x *exchange.Exchange) error {
 		r.before(x)
 	}
 	err := r.channel.Serve(x)
+	if r.after != nil {
+		r.after(err)
+		return err
+	}
 	if err != nil {
 		r.mu.Lock()
 		r.failed = append(r.failed, err)
@@ -161,10 +168,14 @@ func (r *rig) accept(play func(*peer)) {
 		if err != nil {
 			return
 		}
-		p := r.peer(nc)
-		p.n = int(r.conns.Add(1))
+		p := r.peer(nc, int(r.conns.Add(1)))
 		r.peers.Go(func() {
-			defer nc.Close()
+			defer func() {
+				nc.Close()
+				r.mu.Lock()
+				delete(r.open, nc)
+				r.mu.Unlock()
+			}()
 			play(p)
 		})
 	}
@@ -183,27 +194,35 @@ func (r *rig) client() *peer {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	return r.peer(nc)
+	return r.peer(nc, 0)
 }
 
-func (r *rig) peer(nc net.Conn) *peer {
+func (r *rig) peer(nc net.Conn, n int) *peer {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.open = append(r.open, nc)
+	r.open[nc] = n
 	if !r.memory {
 		nc.SetDeadline(time.Now().Add(20 * time.Second)) // a test that hangs says where
 	}
-	return &peer{t: r.t, nc: nc, r: bufio.NewReader(nc)}
+	return &peer{t: r.t, nc: nc, r: bufio.NewReader(nc), n: n}
 }
 
 // close ends everything and waits for it: what is left then would be a leak.
+// The application may say its last word before.
 func (r *rig) close() {
 	r.app.Close()
-	r.mu.Lock()
-	for _, nc := range r.open {
-		nc.Close()
+	r.hangUp(func(n int) bool { return n == 0 })
+	r.channel.Close()
+	ended := make(chan struct{})
+	go func() {
+		r.peers.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(3 * time.Second):
+		r.hangUp(func(int) bool { return true })
 	}
-	r.mu.Unlock()
 	r.stop.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
@@ -211,13 +230,23 @@ func (r *rig) close() {
 			r.t.Errorf("shutdown: %v", err)
 		}
 	})
-	r.channel.Close()
 	r.forward.Close()
-	r.peers.Wait()
+	<-ended
 	if n := r.watch.Count(); n != 0 {
 		r.t.Errorf("%d sockets are left", n)
 	}
 	r.watch.Close()
+}
+
+// hangUp closes the connections of the peers with the chosen numbers.
+func (r *rig) hangUp(chosen func(int) bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for nc, n := range r.open {
+		if chosen(n) {
+			nc.Close()
+		}
+	}
 }
 
 // cut ends the server without waiting for its exchanges.
