@@ -37,7 +37,7 @@ one stops at once, HUP reads the configuration again.
 A listening URL is http://HOST:PORT or unix:PATH. An IP address, * or localhost
 serves every host name, any other name is the only one served. Port 0 takes a
 free one.`,
-		Example: "  perch run ./publish\n  perch run ./publish --listen http://*:80 --listen unix:/run/shop.sock",
+		Example: "  perch run ./publish\n  perch run ./publish --listen 'http://*:80' --listen unix:/run/shop.sock",
 		Args:    args(0, 1, "at most one folder"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			folder, err := folderArgument(args)
@@ -136,18 +136,23 @@ func (p *Process) run(o daemon.Options, asJSON bool) error {
 	defer cancel()
 	stopped := make(chan error, 1)
 	go func() { stopped <- d.Stop(ctx) }()
+	first := time.Now()
 	for {
 		select {
 		case err := <-stopped:
 			return err
 		case s := <-p.Signals:
-			if !isReload(s) {
+			// One signal may come twice: to the process and to its group.
+			if !isReload(s) && time.Since(first) > echo {
 				o.Log.Warn("stopping at once", "signal", s.String())
 				cancel()
 			}
 		}
 	}
 }
+
+// echo is how long after the first signal another one counts as the same.
+const echo = 100 * time.Millisecond
 
 // stopTime is how long requests in flight may take to end after the first
 // signal to stop.

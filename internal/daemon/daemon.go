@@ -117,6 +117,9 @@ func (d *Daemon) build() error {
 	}
 	d.current.Store(p)
 	d.tell(p.Problems)
+	if p.Problems.HasErrors() {
+		d.opts.Log.Error("requests are answered with 500 until the configuration is mended", "folder", d.opts.Folder)
+	}
 	if p.Application != nil && warning != "" {
 		d.opts.Log.Warn(warning)
 	}

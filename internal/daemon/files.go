@@ -83,6 +83,9 @@ func (f *files) isProgram(name string) bool {
 			return true
 		}
 	}
+	if lower == "package.json" || lower == "procfile" {
+		return true // what a folder without web.config is recognised by
+	}
 	p := f.d.running()
 	if p == nil || p.Application == nil {
 		return false

@@ -35,6 +35,10 @@ type Error struct {
 	// nothing of it has reached an application, or it may be sent twice.
 	Resend bool
 
+	// Logged says that whoever found the failure has logged it in full: each
+	// request that meets it is worth a line and no more.
+	Logged bool
+
 	// Err is the cause, for the log. If it is a Reporter, the page that a
 	// local client sees tells its report.
 	Err error

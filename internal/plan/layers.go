@@ -22,8 +22,10 @@ import (
 //go:embed defaults.config
 var defaults []byte
 
-// rootLayer reads the folder's own web.config, or makes one for what the
-// folder is recognised to hold.
+// rootLayer reads the folder's own web.config. Where that names no
+// application, or is not there, what the folder is recognised to hold lies
+// beneath it: a file that only sets a limit must not turn an application into
+// a folder whose files are published.
 func (b *builder) rootLayer() (merge.Layer, error) {
 	builtIn, problems := merge.Load("built-in defaults", defaults)
 	if problems.HasErrors() {
@@ -33,23 +35,50 @@ func (b *builder) rootLayer() (merge.Layer, error) {
 	b.plan.WebConfig = webConfig(b.in.Folder)
 	layer := merge.Layer{At: "/", Application: true}
 	if b.plan.WebConfig != "" {
-		layer.File = b.load(b.plan.WebConfig)
-		return layer, nil
+		if layer.File = b.load(b.plan.WebConfig); layer.File == nil || namesApplication(layer) {
+			return layer, nil
+		}
 	}
 	found, err := recognize.Folder(b.in.Folder)
-	if err != nil {
+	switch {
+	case err != nil && layer.File != nil:
+		return layer, nil // the file says that files are served
+	case err != nil:
 		return layer, err
+	case found.Section == "":
+		b.first("the folder holds no application: its files are served")
+		return layer, nil
 	}
-	if found.Section == "" {
-		return layer, nil // files alone
-	}
-	b.parts.Log.Info("no web.config: "+found.Why, "folder", b.in.Folder)
-	text := recognize.WebConfig(found)
-	layer.File, problems = merge.Load(filepath.Join(b.in.Folder, "web.config")+" (recognised)", text)
+	b.first("web.config names no application: " + found.Why)
+	recognised, problems := merge.Load(filepath.Join(b.in.Folder, "web.config")+" (recognised)", recognize.WebConfig(found))
 	if problems.HasErrors() {
 		return layer, fmt.Errorf("configuration for the recognised application: %w", problems.Err())
 	}
+	b.layers = append(b.layers, merge.Layer{File: recognised, At: "/", Application: true})
 	return layer, nil
+}
+
+// first logs what is worth a line at the start, and not at every reload.
+func (b *builder) first(line string) {
+	if b.prev == nil {
+		b.parts.Log.Info(line, "folder", b.in.Folder)
+	}
+}
+
+// namesApplication reports whether a file decides itself who handles
+// requests: it has a section of an application, or clears the handlers.
+func namesApplication(layer merge.Layer) bool {
+	layer.At = "/"
+	s, _ := merge.Effective([]merge.Layer{layer}, "/", nil)
+	if s == nil {
+		return true // its errors will be told
+	}
+	for _, e := range s.Section("system.webServer/handlers").Entries() {
+		if _, ok := isApplication(e.Text("modules")); ok || isStatic(e.Text("modules")) {
+			return true
+		}
+	}
+	return s.Section("system.webServer/aspNetCore").Present || s.Section("system.webServer/httpPlatform").Present
 }
 
 // maxFile is more than the reader of XML accepts, which says so better.

@@ -236,6 +236,23 @@ func TestReloadKeepsThePoolAndSeesWhatChanged(t *testing.T) {
 	}
 }
 
+func TestAWebConfigWithoutAHandlerKeepsTheApplication(t *testing.T) {
+	limit := `<configuration><system.webServer><security><requestFiltering><requestLimits maxAllowedContentLength="7"/></requestFiltering></security>`
+	node := map[string]string{"package.json": `{"scripts":{"start":"node server.js"}}`, "server.js": "secret"}
+	node["web.config"] = limit + `</system.webServer></configuration>`
+	if p := mustBuild(t, input(tree(t, node)), nil); p.Application == nil {
+		t.Error("a web.config that sets a limit turned the application into files")
+	}
+	node["web.config"] = limit + `<handlers><clear/><add name="files" path="*" verb="*" modules="StaticFileModule"/></handlers></system.webServer></configuration>`
+	if p := mustBuild(t, input(tree(t, node)), nil); p.Application != nil {
+		t.Error("a web.config that asks for files did not get them")
+	}
+	files := map[string]string{"index.html": "hello", "web.config": limit + `</system.webServer></configuration>`}
+	if p := mustBuild(t, input(tree(t, files)), nil); p.Application != nil {
+		t.Error("a folder of files became an application")
+	}
+}
+
 func TestABrokenSubfolderKeepsItsLastGoodSettings(t *testing.T) {
 	good := `<configuration><system.webServer><defaultDocument><files><clear/><add value="start.txt"/></files></defaultDocument></system.webServer></configuration>`
 	dir := tree(t, map[string]string{"index.html": "root", "docs/web.config": good, "docs/start.txt": "docs"})

@@ -135,7 +135,7 @@ func (e *StartError) times() string {
 // (spec 3.8). cause is a Reporter.
 func (s *Settings) startFailure(cause exchange.Reporter) *exchange.Error {
 	e := &exchange.Error{Status: 502, SubStatus: 5, Op: "start application",
-		Public: "The application could not be started.", Err: cause}
+		Public: "The application could not be started.", Logged: true, Err: cause}
 	var rapid *RapidFailError
 	if errors.As(cause, &rapid) {
 		e.RetryAfter = int(rapid.Wait/time.Second) + 1

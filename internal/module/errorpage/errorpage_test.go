@@ -353,7 +353,7 @@ func TestLog(t *testing.T) {
 		report["step"] != "wait for the listening port" || report["Exit code"] != "131" || !strings.HasPrefix(fmt.Sprint(report["output"]), "fail:") {
 		t.Errorf("first line: %s", lines[0])
 	}
-	if second["level"] != "DEBUG" || second["status"] != 404.0 || second["report"] != nil || !strings.HasPrefix(fmt.Sprint(second["error"]), "outer: ") {
+	if second["level"] != "DEBUG" || second["status"] != 404.0 || second["report"] != nil || !strings.HasPrefix(fmt.Sprint(second["err"]), "outer: ") {
 		t.Errorf("second line: %s", lines[1])
 	}
 }

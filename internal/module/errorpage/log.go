@@ -2,6 +2,7 @@ package errorpage
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 
 	"github.com/perchserver/perch/internal/exchange"
@@ -14,7 +15,7 @@ const maxLoggedOutput = 2000
 // log writes the one line of an error, which e is found in.
 func (m *module) log(x *exchange.Exchange, e *exchange.Error, err error) {
 	level := slog.LevelDebug
-	if e.Status >= 500 {
+	if e.Status >= 500 && !errors.As(e.Err, new(exchange.Pager)) { // a page of its own is no fault
 		level = slog.LevelError
 	}
 	ctx := context.Background()
@@ -31,7 +32,12 @@ func (m *module) log(x *exchange.Exchange, e *exchange.Error, err error) {
 	if x.Response.Started {
 		attrs = append(attrs, slog.Bool("cut", true))
 	}
-	attrs = append(attrs, slog.String("error", err.Error()))
+	if e.Logged {
+		attrs = append(attrs, slog.String("err", e.Op+": "+e.Public))
+		m.Log.LogAttrs(ctx, level, "request failed", attrs...)
+		return
+	}
+	attrs = append(attrs, slog.String("err", err.Error()))
 	if r := report(e); r.Title != "" || len(r.Advice) > 0 {
 		attrs = append(attrs, slog.Attr{Key: "report", Value: slog.GroupValue(reportAttrs(r)...)})
 	}
