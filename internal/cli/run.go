@@ -136,23 +136,18 @@ func (p *Process) run(o daemon.Options, asJSON bool) error {
 	defer cancel()
 	stopped := make(chan error, 1)
 	go func() { stopped <- d.Stop(ctx) }()
-	first := time.Now()
 	for {
 		select {
 		case err := <-stopped:
 			return err
 		case s := <-p.Signals:
-			// One signal may come twice: to the process and to its group.
-			if !isReload(s) && time.Since(first) > echo {
+			if !isReload(s) {
 				o.Log.Warn("stopping at once", "signal", s.String())
 				cancel()
 			}
 		}
 	}
 }
-
-// echo is how long after the first signal another one counts as the same.
-const echo = 100 * time.Millisecond
 
 // stopTime is how long requests in flight may take to end after the first
 // signal to stop.
