@@ -254,6 +254,7 @@ func TestHost(t *testing.T) {
 		{"Host: [::1]x\r\n", BadHost},
 		{"Host: [::1]:x\r\n", BadHost},
 		{"Host: []\r\n", BadHost},
+		{"Host: [:]\r\n", BadHost},
 		{"Host: [::1%25eth0]\r\n", BadHost},
 		{"Host: x[::1]\r\n", BadHost},
 	}

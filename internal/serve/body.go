@@ -233,7 +233,7 @@ func (b *body) readSocket(p []byte) (int, error) {
 // credit is how long the next wait for the client may take.
 func (b *body) credit() time.Duration {
 	set := &b.s.conn.server.set
-	earned := time.Duration(float64(b.count) / float64(set.MinRate) * float64(time.Second))
+	earned := time.Duration(float64(min(b.count, 1<<40)) / float64(set.MinRate) * float64(time.Second))
 	return max(set.BodyGrace+earned-b.waited, sockio.Tick)
 }
 

@@ -83,7 +83,7 @@ func (m *meter) begin() error {
 	c := m.src
 	d, rate := time.Duration(c.readLimit.grace.Load()), c.rate.Load()
 	if d > 0 && rate > 0 {
-		earned := time.Duration(float64(m.got) / float64(rate) * float64(time.Second))
+		earned := time.Duration(float64(min(m.got, 1<<40)) / float64(rate) * float64(time.Second))
 		d = max(d+earned-m.waited, Tick)
 	}
 	if !c.readLimit.arm(c.w.limit(d)) {
