@@ -193,6 +193,7 @@ func (c *Conn) Park(idle time.Duration) bool {
 	if !c.CanPark() || c.w.poll.park(c) != nil {
 		return false
 	}
+	c.w.left.parked.Add(1)
 	// An Abort, or the sweeper, may have come when nothing was parked yet.
 	return !c.aborted.Load() && !c.readLimit.expired() || !c.Unpark()
 }

@@ -313,3 +313,36 @@ func TestWatcherEnds(t *testing.T) {
 		t.Error("parked with nobody to wake it")
 	}
 }
+
+// Connections that park are counted, and those that only tried are not.
+func TestParkLeavesLeftovers(t *testing.T) {
+	t.Parallel()
+	w := newWatcher(t)
+	c, _ := adopted(t, w, newOwner())
+	if !c.Park(time.Minute) || w.left.parked.Load() != 1 {
+		t.Errorf("parked %d, want 1", w.left.parked.Load())
+	}
+	p, _ := adopted(t, w, nil) // without an owner nothing parks
+	if p.Park(time.Minute) || w.left.parked.Load() != 1 {
+		t.Error("an attempt without an owner is counted")
+	}
+}
+
+// After a crowd has parked, the sweeper gives memory back by itself.
+func TestWatcherTidies(t *testing.T) {
+	t.Parallel()
+	w := &Watcher{done: make(chan struct{})}
+	tidied := make(chan struct{}, 10)
+	w.tidy = func() { tidied <- struct{}{} }
+	w.left.parked.Store(crowd)
+	w.wait.Go(w.sweep)
+	select {
+	case <-tidied:
+	case <-time.After(10 * time.Second):
+		t.Error("nothing was given back")
+	}
+	w.Close()
+	if len(tidied) > 0 {
+		t.Error("given back twice")
+	}
+}

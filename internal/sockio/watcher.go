@@ -2,6 +2,7 @@ package sockio
 
 import (
 	"net"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -23,13 +24,15 @@ type Watcher struct {
 	pipes   pipes
 	buffers sync.Pool // of *[copySize]byte, for what passes through user space
 	poll    *poller   // nil where the system has none: nothing parks
+	left    leftovers
+	tidy    func() // gives the memory of leftovers back
 	done    chan struct{}
 	wait    sync.WaitGroup
 }
 
 // NewWatcher starts a watcher. Close ends it.
 func NewWatcher() (*Watcher, error) {
-	w := &Watcher{done: make(chan struct{})}
+	w := &Watcher{done: make(chan struct{}), tidy: debug.FreeOSMemory}
 	w.now.Store(time.Now().UnixNano())
 	w.buffers.New = func() any { return new([copySize]byte) }
 	p, err := newPoller()
@@ -122,6 +125,9 @@ func (w *Watcher) sweep() {
 			c.look(now)
 		}
 		w.mu.Unlock()
+		if w.left.due(now) {
+			w.wait.Go(w.tidy) // it takes longer than a tick
+		}
 	}
 }
 
