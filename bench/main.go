@@ -42,8 +42,8 @@ type options struct {
 	rounds  int
 	seconds int // of load for each server in each round
 	warm    bool
-	settle  time.Duration // between opening idle connections and looking at memory
-	idle    int           // how many idle connections
+	settle  time.Duration
+	idle    int // how many idle connections
 	quick   bool
 	cache   string // where tools and builds are
 	results string
@@ -51,12 +51,13 @@ type options struct {
 }
 
 func parse(args []string) (options, error) {
-	o := options{warm: true, settle: 10 * time.Second, idle: 10_000}
+	o := options{warm: true, idle: 10_000}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	cases := f.String("cases", "", "comma-separated `names`, of "+strings.Join(caseNames(), ", ")+" (default all)")
 	names := f.String("servers", "", "comma-separated `names`, of "+strings.Join(serverNames(), ", ")+" (default all)")
 	f.IntVar(&o.rounds, "rounds", 5, "how many times each server has its turn")
 	f.IntVar(&o.seconds, "seconds", 3, "how long a turn takes")
+	f.DurationVar(&o.settle, "settle", 10*time.Second, "how long idle connections rest before memory is looked at")
 	f.BoolVar(&o.quick, "quick", false, "one round of one second, fewer idle connections: does it run at all?")
 	f.StringVar(&o.cache, "cache", ".cache/bench", "`folder` of the tools, for builds and for what servers write")
 	f.StringVar(&o.results, "results", "bench/results", "`folder` for results.json, results.md and results.svg")
@@ -117,17 +118,18 @@ func choose[T any](all []T, list string, name func(T) string) ([]T, error) {
 func (o options) limit() time.Duration {
 	turn := time.Duration(o.seconds)*time.Second + time.Second
 	turns := len(o.cases) * len(o.servers) * (o.rounds + 1)
-	return 5*time.Minute + 2*time.Duration(turns)*turn
+	rest := time.Duration(len(o.servers)) * o.settle
+	return 5*time.Minute + 2*(time.Duration(turns)*turn+rest)
 }
 
 func run(ctx context.Context, args []string) error {
+	raiseFileLimit()
 	o, err := parse(args)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.limit())
 	defer cancel()
-	raiseFileLimit()
 	b, err := prepare(ctx, o)
 	if err != nil {
 		return err
@@ -162,4 +164,13 @@ func raiseFileLimit() {
 		l.Cur = l.Max
 		syscall.Setrlimit(syscall.RLIMIT_NOFILE, &l)
 	}
+}
+
+// fileLimit returns how many files a process may have open.
+func fileLimit() int {
+	var l syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l) != nil {
+		return 1024
+	}
+	return int(min(l.Cur, 1<<30))
 }

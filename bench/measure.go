@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -122,7 +121,7 @@ func (b *bench) start(ctx context.Context, c testCase) (running []*instance, sto
 	}
 	set := settings{
 		Static: b.static, Application: b.backend, Token: "5d9f5a4c-8f43-4f0e-8d7b-3a1f6f0c2b11",
-		Connections: c.conns + 2048, Files: fileLimit(), Root: os.Getuid() == 0,
+		Connections: c.conns + headroom, Files: fileLimit(), Root: os.Getuid() == 0,
 	}
 	if c.kind == proxied {
 		i, err := b.startBackend(filepath.Join(b.dir, c.name, "backend"))
@@ -150,14 +149,6 @@ func (b *bench) start(ctx context.Context, c testCase) (running []*instance, sto
 		}
 	}
 	return running, stop, nil
-}
-
-func fileLimit() int {
-	var l syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
-		return 1024
-	}
-	return int(l.Cur)
 }
 
 func (b *bench) startBackend(dir string) (*instance, error) {
