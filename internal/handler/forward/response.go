@@ -130,10 +130,7 @@ func (t *flight) relay() error {
 		r.Close = true
 	}
 	bodiless := t.x.Request.Method == "HEAD" || !http1.BodyAllowed(t.head.Status)
-	r.Length = t.head.Length
-	if t.head.Chunked {
-		r.Length = -1
-	}
+	r.Length = t.head.Length // -1 for chunks, and for a body that ends with the connection
 	if err := r.Writer.WriteHead(t.x); err != nil {
 		return t.fail(SendResponse, Client, err)
 	}

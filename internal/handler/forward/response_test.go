@@ -52,6 +52,8 @@ func TestResponse(t *testing.T) {
 		{name: "HTTP/1.0", answer: "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok<close>", want: ok},
 		{name: "HTTP/1.0, kept", answer: "HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\nContent-Length: 2\r\n\r\nok", want: ok, reused: true},
 		{name: "Connection: close", answer: "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok<close>", want: ok},
+		{name: "Connection: close, and it is left open", answer: "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", want: ok},
+		{name: "HTTP/1.0, and it is left open", answer: "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", want: ok},
 		{name: "Connection: close, passed on", answer: "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok<close>",
 			want: "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok", opts: []option{passConnection}},
 

@@ -100,6 +100,23 @@ func TestUpgradeHasNoTimeout(t *testing.T) {
 	})
 }
 
+// Nor need it read for that long, as long as it reads at all.
+func TestUpgradeWaitsForASlowReader(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		data := noise(100000)
+		_, client, _ := tunnelled(t, func(p *peer) {
+			p.send(switched)
+			time.Sleep(time.Minute)
+			p.want(data)
+			p.send("got it")
+		}, inMemory)
+		client.wantDateless(passed)
+		go client.send(data)
+		client.want("got it")
+	})
+}
+
 func TestUpgradeHalfClosed(t *testing.T) {
 	t.Parallel()
 	t.Run("by the client", func(t *testing.T) {

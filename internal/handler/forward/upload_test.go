@@ -444,3 +444,42 @@ func TestApplicationFailsDuringUpload(t *testing.T) {
 		})
 	}
 }
+
+// When all is decided, nobody waits for a body that the client holds back.
+func TestNobodyWaitsForTheRest(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		answer string
+		most   time.Duration // until the exchange is over
+	}{
+		"application closed": {"", 0},
+		"answered":           {ok, time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				over := make(chan error, 1)
+				r := newRig(t, func(p *peer) {
+					p.head()
+					p.bytes(3)
+					if c.answer != "" {
+						p.send(c.answer)
+						p.ends()
+					}
+				}, inMemory)
+				r.after = func(err error) { over <- err }
+				client := r.client()
+				begin := time.Now()
+				client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc")
+				client.head()
+				if took := time.Since(begin); took > 0 {
+					t.Errorf("answered after %v", took)
+				}
+				<-over
+				if took := time.Since(begin); took > c.most {
+					t.Errorf("over after %v", took)
+				}
+			})
+		})
+	}
+}
