@@ -14,7 +14,10 @@ type Layer struct {
 	// application begins.
 	File *File
 
-	// At is the URL path of the folder that holds the file: "/", "/shop".
+	// At is the configuration path of what the file is for. With one site
+	// alone it is the URL path of the folder that holds the file: "/",
+	// "/shop". With an applicationHost.config, which is at "", it is the name
+	// of the site with the URL path behind it: "Default Web Site/shop".
 	At string
 
 	// Application tells that an application begins at At. What its parents
@@ -23,9 +26,10 @@ type Layer struct {
 }
 
 // Effective merges the layers, the outermost first, into the settings that
-// hold at a URL path, decoded and normalised. Layers that do not hold it are
-// passed over, so one list may serve for many paths. Paths are compared by
-// segments and without letter case.
+// hold at a configuration path (see Layer.At) with its URL path decoded and
+// normalised. Layers that do not hold it are passed over, so one list may
+// serve for many paths. Paths are compared by segments and without letter
+// case. The sections of the server as a whole are there at the path "" alone.
 //
 // env resolves the %NAME% of values; names that it does not know stay as they
 // are. It may be nil. Variables that are for a later time, such as
@@ -33,7 +37,7 @@ type Layer struct {
 //
 // Settings is nil if there is an error. Every problem names the file that has
 // to be mended, which is the lower one where two files do not fit.
-func Effective(layers []Layer, urlPath string, env func(name string) (string, bool)) (*Settings, config.Problems) {
+func Effective(layers []Layer, at string, env func(name string) (string, bool)) (*Settings, config.Problems) {
 	m := &merger{env: env, sections: map[string]*element{}, locks: map[string]lock{}}
 	settings := &Settings{table: schema.Builtin(), sections: m.sections}
 	for _, l := range layers {
@@ -42,13 +46,19 @@ func Effective(layers []Layer, urlPath string, env func(name string) (string, bo
 			break
 		}
 	}
-	for _, c := range contributions(layers, urlPath) {
+	settings.server = fold(at) == ""
+	for _, c := range contributions(layers, at) {
 		for _, d := range c.scope.sections {
-			m.section(c, d)
+			if settings.server || !d.schema.ServerOnly {
+				m.section(c, d)
+			}
 		}
 		settings.note(c.scope.notDone)
 	}
 	for path, e := range m.sections {
+		if settings.table.Section(path).ServerOnly {
+			m.sections[path] = withDefaults(e, nil)
+		}
 		m.required(e, path)
 	}
 	m.problems.Sort()
@@ -69,8 +79,8 @@ type contribution struct {
 // they apply: what applies to a longer path comes later, and of one path the
 // file further down. So a <location> higher up is overridden by the file in
 // the folder that it names, and overrides the files above that folder.
-func contributions(layers []Layer, urlPath string) []contribution {
-	path := fold(urlPath)
+func contributions(layers []Layer, at string) []contribution {
+	path := fold(at)
 	var found []contribution
 	for rank, layer := range layers {
 		if layer.File == nil {
@@ -167,6 +177,7 @@ func (m *merger) merge(base, over *element) *element {
 		out.children = append(out.children, m.merge(base.child(c.schema.Name), c))
 	}
 	out.entries = m.entries(over.schema.Collection, base.entries, over.entries)
+	out.cleared = base.cleared || slices.ContainsFunc(over.entries, func(d directive) bool { return d.verb == clear })
 	return out
 }
 
@@ -203,10 +214,38 @@ func (m *merger) entries(c *schema.Collection, inherited, directives []directive
 			own = append(own, d)
 		}
 	}
+	all := append(inherited, own...)
 	if c.Prepend {
-		return append(own, inherited...)
+		all = append(own, inherited...)
 	}
-	return append(inherited, own...)
+	m.unique(c, all)
+	return all
+}
+
+// unique reports entries that share a value which has to be their own.
+func (m *merger) unique(c *schema.Collection, entries []directive) {
+	for i := range c.Entry.Attributes {
+		s := &c.Entry.Attributes[i]
+		if !s.Unique {
+			continue
+		}
+		first := map[string]*attribute{}
+		for _, d := range entries {
+			a := d.entry.attr(s.Name)
+			if a == nil {
+				continue
+			}
+			key := s.Comparable(a.value)
+			if f := first[key]; f != nil {
+				a.src.Report(&m.problems, a.at, config.Problem{
+					Code: config.DuplicateKey, Message: s.Name + " is " + a.value.Text + " here and in another <" + c.Add + ">",
+					Expected: "an " + s.Name + " of its own for every <" + c.Add + ">", Hint: "the other is in " + f.src.Pos(f.at).String(),
+				})
+				continue
+			}
+			first[key] = a
+		}
+	}
 }
 
 // duplicate reports an entry e whose key the entry first has already.

@@ -23,8 +23,8 @@ import (
 //	app /shop        an application begins there
 //	env NAME=value   a variable for %NAME%
 //
-// Its files called web.config are layers, at the folder they are in. The file
-// "want" is what comes out: sections that are present with every value that
+// Its files called web.config are layers, at the folder they are in; one
+// called applicationHost.config is that of the server. The file "want" is what comes out: sections that are present with every value that
 // is set and its place, what is not done, and problems. With UPDATE=1 in the
 // environment what comes out is written as what is wanted: read every change.
 func TestGolden(t *testing.T) {
@@ -83,7 +83,8 @@ func outcome(comment string, files []txtar.File) string {
 	var layers []Layer
 	for _, f := range files {
 		folder := path.Join("/", path.Dir(f.Name))
-		file, problems := Load(f.Name, bytes.TrimSuffix(f.Data, []byte("\n")))
+		server := path.Base(f.Name) == "applicationHost.config"
+		file, problems := Source{Path: f.Name, Data: bytes.TrimSuffix(f.Data, []byte("\n")), Server: server}.Load()
 		tell(&out, problems)
 		layers = append(layers, Layer{File: file, At: folder, Application: apps[folder]})
 		delete(apps, folder)
@@ -100,7 +101,7 @@ func outcome(comment string, files []txtar.File) string {
 		return out.String()
 	}
 	for _, s := range schema.Builtin() {
-		if s.Status == schema.Done && settings.Section(s.Path).Present {
+		if s.Status != schema.Ignored && s.Described() && (!s.ServerOnly || at == "/") && settings.Section(s.Path).Present {
 			describe(&out, settings.Section(s.Path), s.Path, "")
 		}
 	}

@@ -20,6 +20,7 @@ import (
 // tree at once.
 type File struct {
 	path   string
+	server bool // an applicationHost.config
 	table  schema.Table
 	scopes []*scope // in the order of the file
 }
@@ -66,22 +67,39 @@ type definition struct {
 	element *element
 }
 
-// Load reads a web.config. The path is what problems call the file; data is
-// its content. The problems are errors, and warnings of what Perch knows and
-// does not do yet, one for every name. The File is nil if there is an error.
-func Load(path string, data []byte) (*File, config.Problems) {
-	return load(schema.Builtin(), path, data)
+// Source is a configuration file that is to be loaded.
+type Source struct {
+	// Path is what problems call the file.
+	Path string
+
+	// Data is its content, which the File does not hold on to.
+	Data []byte
+
+	// Server tells that it is an applicationHost.config: sections of the
+	// server as a whole may stand in it, and the path of a <location> begins
+	// with the name of a site.
+	Server bool
 }
 
+// Load reads a web.config. See Source.Load.
+func Load(path string, data []byte) (*File, config.Problems) {
+	return Source{Path: path, Data: data}.Load()
+}
+
+// Load reads a file. The problems are errors, and warnings of what Perch knows
+// and does not do yet, one for every name. The File is nil if there is an
+// error.
+func (s Source) Load() (*File, config.Problems) { return s.load(schema.Builtin()) }
+
 // load is Load with the sections of another table.
-func load(table schema.Table, path string, data []byte) (*File, config.Problems) {
-	doc, problems := xmldoc.Parse(path, data)
+func (s Source) load(table schema.Table) (*File, config.Problems) {
+	doc, problems := xmldoc.Parse(s.Path, s.Data)
 	if doc == nil || doc.Root == nil || !doc.Whole {
 		return nil, problems // a torn tree would only mislead
 	}
 	l := &loader{
 		reader:   reader{src: doc.Source, problems: problems},
-		file:     &File{path: path, table: table},
+		file:     &File{path: s.Path, server: s.Server, table: table},
 		declared: map[string]bool{},
 		defined:  map[string]int{},
 	}
@@ -285,9 +303,16 @@ func (l *loader) locationPath(a *xmldoc.Attr) string {
 
 // section reads one section into a scope.
 func (l *loader) section(n *xmldoc.Node, section *schema.Section, s *scope) {
-	if section.ServerOnly {
+	switch {
+	case !section.ServerOnly:
+	case !l.file.server:
 		l.report(n.Span.Start, config.Problem{
 			Code: config.WrongFile, Message: "<" + n.Name + "> may not stand in this file", Expected: section.Path + " in applicationHost.config",
+		})
+		return
+	case s.path != "":
+		l.report(n.Span.Start, config.Problem{
+			Code: config.WrongFile, Message: "<" + n.Name + "> may not be set for a part of the server", Expected: section.Path + " outside of any <location>",
 		})
 		return
 	}
@@ -303,13 +328,12 @@ func (l *loader) section(n *xmldoc.Node, section *schema.Section, s *scope) {
 		return
 	}
 	l.defined[key] = n.Span.Start
-	if section.Status == schema.Known {
-		l.notDone(s, n.Span.Start, section.Path, section.Restricts)
+	l.scope, l.about = s, section.Path
+	defer func() { l.about = "" }()
+	if section.Status == schema.Known && !l.known(n, &section.Element, section.Path) {
 		return
 	}
-	l.scope, l.about = s, section.Path
 	e := l.element(n, &section.Element, section.Path, true)
-	l.about = ""
 	s.sections = append(s.sections, definition{section, e})
 }
 

@@ -150,7 +150,7 @@ func TestAddedSection(t *testing.T) {
 		},
 	})
 	read := func(sections string) *File {
-		file, problems := load(table, "f", []byte(webServer("<toys>"+sections+"</toys>")))
+		file, problems := Source{Path: "f", Data: []byte(webServer("<toys>" + sections + "</toys>"))}.load(table)
 		if len(problems) > 0 {
 			t.Fatal(problems)
 		}
@@ -170,7 +170,7 @@ func TestAddedSection(t *testing.T) {
 	if diff := cmp.Diff([]string{"1B1", "2C0"}, got); diff != "" || trains.Int("speed") != 9 {
 		t.Errorf("speed %d\n%s", trains.Int("speed"), diff)
 	}
-	if _, problems := load(table, "f", []byte(webServer(`<toys><trains speed="10"/></toys>`))); len(problems) != 1 || problems[0].Code != config.OutOfRange {
+	if _, problems := (Source{Path: "f", Data: []byte(webServer(`<toys><trains speed="10"/></toys>`))}).load(table); len(problems) != 1 || problems[0].Code != config.OutOfRange {
 		t.Error(problems)
 	}
 	if _, problems := Load("f", []byte(webServer(`<toys/>`))); len(problems) != 1 || problems[0].Code != config.UnknownSection {
@@ -370,7 +370,7 @@ func FuzzLoad(f *testing.F) {
 		}
 		if once != nil && again != nil {
 			for _, s := range schema.Builtin() {
-				if s.Status == schema.Done {
+				if s.Status == schema.Done && !s.ServerOnly {
 					settingsOf(again, s.Path)
 					settingsOf(once, s.Path)
 				}

@@ -17,6 +17,7 @@ type element struct {
 	attrs    []attribute
 	children []*element  // each schema once
 	entries  []directive // of the collection; merged ones are all additions
+	cleared  bool        // merged: a file has cleared the collection
 }
 
 // attribute is an attribute that is set.
@@ -76,6 +77,17 @@ type reader struct {
 	problems config.Problems
 	scope    *scope // where to note what is not done
 	about    string // the section that is being read
+	inKnown  int    // how many Known elements are around what is being read
+}
+
+// known notes that the element n is known and not done, and reports whether
+// it is described, so that it can be read. What is in it is part of what was
+// noted.
+func (r *reader) known(n *xmldoc.Node, s *schema.Element, path string) bool {
+	if r.inKnown == 0 || s.Restricts {
+		r.notDone(r.scope, n.Span.Start, path, s.Restricts)
+	}
+	return s.Described()
 }
 
 func (r *reader) report(at int, p config.Problem) {
@@ -119,6 +131,10 @@ func (r *reader) text(n, parent *xmldoc.Node) {
 // element reads an element and everything in it. path is its name in reports;
 // section tells that it is a section's own element.
 func (r *reader) element(n *xmldoc.Node, s *schema.Element, path string, section bool) *element {
+	if s.Status == schema.Known {
+		r.inKnown++
+		defer func() { r.inKnown-- }()
+	}
 	e := &element{schema: s, src: r.src, at: n.Span.Start, attrs: r.attributes(n, s, path, section)}
 	for _, c := range n.Children {
 		if c.Kind != xmldoc.ElementNode {
@@ -132,8 +148,7 @@ func (r *reader) element(n *xmldoc.Node, s *schema.Element, path string, section
 		switch {
 		case inner == nil:
 			r.unknownElement(c, n.Name, s)
-		case inner.Status == schema.Known:
-			r.notDone(r.scope, c.Span.Start, join(path, c.Name), inner.Restricts)
+		case inner.Status == schema.Known && !r.known(c, inner, join(path, c.Name)):
 		case inner.Status == schema.Ignored:
 		case e.child(c.Name) != nil:
 			r.report(c.Span.Start, config.Problem{
@@ -176,14 +191,15 @@ func (r *reader) directive(e *element, n *xmldoc.Node, path string) bool {
 // addition reads a new entry of e's collection.
 func (r *reader) addition(e *element, n *xmldoc.Node, path string) {
 	s := &e.schema.Collection.Entry
-	switch s.Status {
-	case schema.Known:
-		r.notDone(r.scope, n.Span.Start, path, s.Restricts)
-	case schema.Done:
-		entry := r.element(n, s, path, false)
-		r.required(n, entry, func(a *schema.Attribute) bool { return a.Required })
-		e.entries = append(e.entries, directive{add, entry})
+	switch {
+	case s.Status == schema.Ignored:
+		return
+	case s.Status == schema.Known && !r.known(n, s, path):
+		return
 	}
+	entry := r.element(n, s, path, false)
+	r.required(n, entry, func(a *schema.Attribute) bool { return a.Required })
+	e.entries = append(e.entries, directive{add, entry})
 }
 
 // nothingInside reports content of an element that has none.
@@ -258,7 +274,7 @@ func (r *reader) attributes(n *xmldoc.Node, s *schema.Element, path string, sect
 				Hint: "write the values into <" + n.Name + "> itself",
 			})
 			continue
-		case def.Unobeyed(value):
+		case def.Unobeyed(value) && (r.inKnown == 0 || def.Restricts):
 			r.notDone(r.scope, a.Span.Start, path+"/@"+a.Name, def.Restricts)
 		}
 		attrs = append(attrs, attribute{def, value, r.src, a.Span.Start})

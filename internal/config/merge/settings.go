@@ -11,17 +11,22 @@ import (
 // may be used by several goroutines.
 type Settings struct {
 	table    schema.Table
+	server   bool // for the server as a whole
 	sections map[string]*element
 	notDone  config.Problems
 }
 
 // Section returns a section by its path: "system.webServer/aspNetCore". It
-// panics if the schema has no such section, or does not read it: that is a
-// mistake in the program and not in a file.
+// panics if the schema has no such section, or does not describe it, and when
+// a section of the server is asked for elsewhere: that is a mistake in the
+// program and not in a file.
 func (s *Settings) Section(path string) Element {
 	section := s.table.Section(path)
-	if section == nil || section.Status != schema.Done {
+	if section == nil || section.Status == schema.Ignored || !section.Described() {
 		panic("merge: no section " + path + " in the schema")
+	}
+	if section.ServerOnly && !s.server {
+		panic("merge: " + path + " is asked for at another path than the server's")
 	}
 	return elementOf(&section.Element, s.sections[path])
 }
@@ -114,9 +119,9 @@ func (e Element) Text(name string) string {
 // Bool returns the value of a bool.
 func (e Element) Bool(name string) bool { return e.typed(name, schema.Bool).Bool() }
 
-// Int returns the value of an int, a uint, an enum or flags.
+// Int returns the value of an int, a uint, an int64, an enum or flags.
 func (e Element) Int(name string) int64 {
-	return e.typed(name, schema.Int, schema.Uint, schema.Enum, schema.Flags).Number
+	return e.typed(name, schema.Int, schema.Uint, schema.Int64, schema.Enum, schema.Flags).Number
 }
 
 // Duration returns the value of a timeSpan.
@@ -133,7 +138,9 @@ func (e Element) Child(name string) Element {
 	return elementOf(s, e.e.child(name))
 }
 
-// Entries returns the entries of e's collection in the order that holds.
+// Entries returns the entries of e's collection in the order that holds. What
+// an entry does not set it has from the elements with defaults for it, such as
+// applicationDefaults, with the place of that; see schema.Collection.Defaults.
 func (e Element) Entries() []Element {
 	if e.e.schema.Collection == nil {
 		panic("merge: no collection in " + e.e.schema.Name + " in the schema")

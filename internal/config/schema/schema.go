@@ -15,13 +15,14 @@ import (
 // Status tells what Perch does with a part of the configuration.
 type Status uint8
 
-// The statuses. Only a part that is Done is looked into.
+// The statuses. Only a part that is Done or Known is looked into.
 const (
 	// Done is read, checked and obeyed.
 	Done Status = iota
 
 	// Known would change what IIS does, and Perch goes on without it. It is
-	// reported once by name.
+	// reported once by name. Its contents are checked, and may be asked for,
+	// if they are described.
 	Known
 
 	// Ignored means nothing to Perch and is passed over in silence, as are
@@ -59,6 +60,16 @@ type Element struct {
 	Attributes []Attribute
 	Elements   []Element // each may stand there once
 	Collection *Collection
+
+	// Whole tells that as a default the element counts as a whole: an entry
+	// that has the element takes nothing from it. See Collection.Defaults.
+	Whole bool
+}
+
+// Described reports whether it is known what may stand in e. A Known or
+// Ignored element that is not described may hold anything.
+func (e *Element) Described() bool {
+	return e.Status == Done || len(e.Attributes) > 0 || len(e.Elements) > 0 || e.Collection != nil
 }
 
 // Attribute returns the description of an attribute, or nil.
@@ -120,6 +131,11 @@ type Collection struct {
 
 	// AllowDuplicates lets several entries have one key.
 	AllowDuplicates bool
+
+	// Defaults names an element with values for the entries that do not set
+	// them, such as "siteDefaults". It stands beside the entries, or in an
+	// element around them; of several the nearest that sets a value counts.
+	Defaults string
 
 	// Prepend puts the entries of a file in front of the inherited ones
 	// (IIS: mergeAppend="false").

@@ -51,7 +51,7 @@ func TestBuiltinIsSound(t *testing.T) {
 		if len(slices.Compact(slices.Clone(names))) != len(names) || slices.Contains(names, "") {
 			t.Errorf("%s: a name is used twice, or missing: %q", path, names)
 		}
-		if e.Status != Done && len(names) > 0 && !entries[e] {
+		if e.Status == Ignored && len(names) > 0 && !entries[e] {
 			t.Errorf("%s is described and never looked into", path)
 		}
 		for i := range e.Attributes {

@@ -23,6 +23,10 @@ var builtin = Table{
 	basicAuthentication,
 	digestAuthentication,
 	windowsAuthentication,
+	sites,
+	applicationPools,
+	webLimits,
+	log,
 
 	// Sections of IIS that Perch does not obey yet. Their contents are not
 	// looked at.
@@ -66,14 +70,10 @@ var builtin = Table{
 	known("system.ftpServer"),
 
 	// Sections of the server as a whole.
-	server("system.applicationHost/applicationPools"),
 	server("system.applicationHost/configHistory"),
 	server("system.applicationHost/customMetadata"),
 	server("system.applicationHost/listenerAdapters"),
-	server("system.applicationHost/log"),
 	server("system.applicationHost/serviceAutoStartProviders"),
-	server("system.applicationHost/sites"),
-	server("system.applicationHost/webLimits"),
 	server("system.webServer/diskCache"),
 	server("system.webServer/fastCgi"),
 	server("system.webServer/globalModules"),

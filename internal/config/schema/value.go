@@ -19,6 +19,7 @@ const (
 	Bool                 // true or false, in any letter case
 	Int                  // decimal, 32 bits with sign
 	Uint                 // decimal, 32 bits
+	Int64                // decimal, 64 bits with sign
 	Enum                 // one name, in any letter case
 	Flags                // names with commas between them, or their sum as a number
 	TimeSpan             // [d.]hh:mm:ss[.fffffff]
@@ -39,6 +40,13 @@ type Attribute struct {
 	Required bool // must be set: in an entry by its file, else by any file
 	NonEmpty bool // the text may not be empty
 	Key      bool // identifies an entry of a collection
+	Unique   bool // no two entries of a collection have the same value
+
+	// Form is what a String has to look like.
+	Form Form
+
+	// Secret tells that the value is not to be shown to anybody.
+	Secret bool
 
 	// CaseSensitive tells that texts which differ in case are different.
 	CaseSensitive bool
@@ -99,7 +107,7 @@ func (a *Attribute) DefaultValue() Value {
 // Unobeyed reports whether Perch goes on without obeying the attribute's
 // value v.
 func (a *Attribute) Unobeyed(v Value) bool {
-	if a.Status != Known {
+	if a.Status != Known || (a.Type == String && a.Default == "" && v.Text == "") { // empty is as good as not set
 		return false
 	}
 	obeyed, problem := a.Parse(a.Obeyed)
@@ -131,6 +139,8 @@ func (a *Attribute) Parse(text string) (Value, *config.Problem) {
 		return a.parseNumber(text, math.MinInt32, math.MaxInt32)
 	case Uint:
 		return a.parseNumber(text, 0, math.MaxUint32)
+	case Int64:
+		return a.parseNumber(text, math.MinInt64, math.MaxInt64)
 	case Enum:
 		return a.parseEnum(text)
 	case Flags:
@@ -138,7 +148,47 @@ func (a *Attribute) Parse(text string) (Value, *config.Problem) {
 	case TimeSpan:
 		return a.parseTimeSpan(text)
 	}
+	if expected := a.Form.expected(text); expected != "" {
+		return a.wrong(text, expected)
+	}
 	return Value{Text: text}, nil
+}
+
+// Form is a rule for the text of a String. The rules are those of IIS's
+// validators.
+type Form uint8
+
+// The forms.
+const (
+	AnyText     Form = iota
+	SiteName         // without / and ?
+	PoolName         // without any of | < > & " / [ ] + = ; : , ? * @
+	VirtualPath      // of an application or virtual directory: "/", "/shop"
+)
+
+// expected returns what is expected instead of text, or "".
+func (f Form) expected(text string) string {
+	switch f {
+	case SiteName:
+		if strings.ContainsAny(text, "/?") {
+			return "a name without / and ?"
+		}
+	case PoolName:
+		if strings.ContainsAny(text, `|<>&"/[]+=;:,?*@`) {
+			return `a name without any of | < > & " / [ ] + = ; : , ? * @`
+		}
+	case VirtualPath:
+		const form = `/ alone, or a path such as "/shop" that begins with / and does not end with it`
+		if !strings.HasPrefix(text, "/") || (len(text) > 1 && strings.HasSuffix(text, "/")) {
+			return form
+		}
+		for segment := range strings.SplitSeq(text[1:], "/") {
+			if segment == "." || segment == ".." {
+				return form + ", without dot segments"
+			}
+		}
+	}
+	return ""
 }
 
 // wrong says that text is not of the attribute's type.
