@@ -318,9 +318,11 @@ type Writer interface {
 	// Write adds body bytes. They are copied or sent before it returns.
 	io.Writer
 
-	// ReadFrom adds all of r to the body, inside the kernel where r is a
-	// socket or a file (or an io.LimitedReader around one) and both the
-	// protocol and the length allow it. What is copied is sent at once.
+	// ReadFrom adds all of r to the body, inside the kernel where both the
+	// protocol and the length allow it and r is an io.LimitedReader around a
+	// socket, or an io.SectionReader around an *os.File. Such a file is a
+	// regular one, and r is fresh: it may be sent without a call of its
+	// methods. What is copied is sent at once.
 	io.ReaderFrom
 
 	// Flush sends everything accepted so far.

@@ -210,6 +210,21 @@ func pattern(n int) []byte {
 	return b
 }
 
+// sendPart answers with n bytes of a file.
+func sendPart(x *exchange.Exchange, file string, off, n int64) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	x.Response.Status, x.Response.Length = 200, n
+	if err := x.Response.Writer.WriteHead(x); err != nil {
+		return err
+	}
+	_, err = x.Response.Writer.ReadFrom(io.NewSectionReader(f, off, n))
+	return err
+}
+
 // Bodies that are moved inside the kernel are whole, and the connection is in
 // step behind them.
 func TestTransfers(t *testing.T) {
@@ -245,17 +260,14 @@ func TestTransfers(t *testing.T) {
 	v := onSockets(t, Settings{}, application{
 		"/length":  download(size),
 		"/chunked": download(-1),
-		"/file": func(x *exchange.Exchange) error {
-			f, err := os.Open(file)
-			if err != nil {
-				return err
+		"/file": func(x *exchange.Exchange) error { return sendPart(x, file, 0, size) },
+		"/part": func(x *exchange.Exchange) error { return sendPart(x, file, 1<<20, size-1<<20-9) },
+		// The file is shorter than what was announced.
+		"/shrunk": func(x *exchange.Exchange) error {
+			err := sendPart(x, file, 9, size)
+			if !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("a file that ends early: %v", err)
 			}
-			defer f.Close()
-			x.Response.Status, x.Response.Length = 200, size
-			if err := x.Response.Writer.WriteHead(x); err != nil {
-				return err
-			}
-			_, err = x.Response.Writer.ReadFrom(&io.LimitedReader{R: f, N: size})
 			return err
 		},
 		"/upload": func(x *exchange.Exchange) error {
@@ -302,11 +314,11 @@ func TestTransfers(t *testing.T) {
 			return err
 		},
 	})
-	for _, path := range []string{"/length", "/chunked", "/file"} {
+	for path, want := range map[string][]byte{"/length": data, "/chunked": data, "/file": data, "/part": data[1<<20 : size-9]} {
 		nc := v.dial()
 		r := bufio.NewReader(nc)
 		io.WriteString(nc, get(path)+get("/next"))
-		if _, body := answered(t, r, "GET"); body != string(data) {
+		if _, body := answered(t, r, "GET"); body != string(want) {
 			t.Errorf("%s: %d bytes that are not the same", path, len(body))
 		}
 		if _, body := answered(t, r, "GET"); body != "GET /next" {
@@ -352,6 +364,9 @@ func TestTransfers(t *testing.T) {
 	}
 	if got := v.talk(get("/broken") + get("/next")); len(got) > size/2+200 || strings.Contains(got, "GET /next") {
 		t.Errorf("a broken response of %d bytes was followed by another", len(got))
+	}
+	if got := v.talk(get("/shrunk") + get("/next")); !strings.HasSuffix(got, string(data[size-99:])) {
+		t.Errorf("a response cut where the file ended has %d bytes, or is followed by another", len(got))
 	}
 }
 

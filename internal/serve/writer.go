@@ -243,16 +243,17 @@ func (w *writer) lost(err error) error {
 
 // ReadFrom implements exchange.Writer.
 func (w *writer) ReadFrom(r io.Reader) (total int64, err error) {
-	if l, ok := r.(*io.LimitedReader); ok && l.N >= spliceFrom && w.framing != noBody {
-		switch src := l.R.(type) {
-		case *sockio.Conn:
-			total, err = w.splice(src, l.N)
-			l.N -= total
+	switch r := r.(type) {
+	case *io.LimitedReader:
+		if src, ok := r.R.(*sockio.Conn); ok && r.N >= spliceFrom && w.framing != noBody {
+			total, err = w.splice(src, r.N)
+			r.N -= total
 			return total, err
-		case *os.File:
-			if w.framing == withLength {
-				return w.sendFile(l)
-			}
+		}
+	case *io.SectionReader:
+		whole, off, n := r.Outer()
+		if f, ok := whole.(*os.File); ok && n >= spliceFrom && w.framing == withLength {
+			return w.sendFile(f, off, n)
 		}
 	}
 	buf := w.s.conn.server.bulk.Get().(*[bulkSize]byte)
@@ -306,25 +307,25 @@ func (w *writer) splice(src *sockio.Conn, n int64) (int64, error) {
 	return moved, nil
 }
 
-// sendFile sends a part of a file from the page cache.
-func (w *writer) sendFile(l *io.LimitedReader) (int64, error) {
-	if l.N > w.left {
+// sendFile sends what waits, the head as a rule, and a part of a file from the
+// page cache.
+func (w *writer) sendFile(f *os.File, off, n int64) (int64, error) {
+	if n > w.left {
 		w.broken = true
 		return 0, errTooMuch
 	}
-	if err := w.Flush(); err != nil {
-		return 0, err
-	}
-	n, err := w.s.conn.sock.SendFile(l)
-	w.left -= n
-	w.s.x.Response.Written += n
+	w.sent = true
+	sent, err := w.s.conn.sock.SendFile(w.buf, f, off, n)
+	w.buf = w.buf[:0]
+	w.left -= sent
+	w.s.x.Response.Written += sent
 	switch {
 	case err != nil:
-		return n, w.lost(err)
-	case l.N > 0:
-		return n, io.ErrUnexpectedEOF // the file became shorter
+		return sent, w.lost(err)
+	case sent < n:
+		return sent, io.ErrUnexpectedEOF // the file became shorter
 	}
-	return n, nil
+	return sent, nil
 }
 
 // Inform implements exchange.Writer.

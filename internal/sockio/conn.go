@@ -51,6 +51,7 @@ type Conn struct {
 
 	in   readOp
 	out  writeOp
+	file *fileOp // nil until a file is sent
 	peek peekOp
 
 	place place // in the epoll of the watcher
@@ -299,16 +300,24 @@ func (c *Conn) Stay(waiting bool) {
 	}
 }
 
-// SendFile sends what l reads from a file, inside the kernel where it can. It
-// ends early, without an error, where the file does.
-func (c *Conn) SendFile(l *io.LimitedReader) (int64, error) {
-	if f, ok := l.R.(*os.File); ok && c.raw != nil {
-		if n, err := c.sendFile(f, l.N); err != errNoSendFile {
-			l.N -= n
-			return n, err
+// SendFile sends head, and behind it n bytes of the regular file f from off
+// on, inside the kernel where it can. It returns how many bytes of the file
+// were sent; they are fewer than n, without an error, where the file ends
+// early. The position of f is neither used nor changed, so one open file
+// serves any number of connections. The caller keeps f open meanwhile.
+func (c *Conn) SendFile(head []byte, f *os.File, off, n int64) (int64, error) {
+	if c.raw != nil && n > 0 {
+		if sent, err := c.sendFile(head, f, off, n); err != errNoSendFile {
+			return sent, err
 		}
+		head = nil
 	}
-	return io.Copy(struct{ io.Writer }{c}, l)
+	if _, err := c.Write(head); err != nil {
+		return 0, err
+	}
+	buf := c.w.buffers.Get().(*[copySize]byte)
+	defer c.w.buffers.Put(buf)
+	return io.CopyBuffer(struct{ io.Writer }{c}, io.NewSectionReader(f, off, n), buf[:])
 }
 
 var errNoSendFile = errors.New("not a file that the kernel sends")

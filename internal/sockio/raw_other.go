@@ -31,7 +31,9 @@ type peekOp struct{}
 
 func (*peekOp) init() {}
 
-func (c *Conn) sendFile(*os.File, int64) (int64, error) { return 0, errNoSendFile }
+type fileOp struct{}
+
+func (c *Conn) sendFile([]byte, *os.File, int64, int64) (int64, error) { return 0, errNoSendFile }
 
 func (c *Conn) heldByKernel() (held int64, ok bool) { return 0, false }
 

@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -432,7 +434,7 @@ func TestSlowReaderOnSockets(t *testing.T) {
 				return 0, err
 			}
 			defer f.Close()
-			return c.SendFile(&io.LimitedReader{R: f, N: size})
+			return c.SendFile([]byte("head"), f, 0, size)
 		},
 		"splice": func(c *Conn) (int64, error) {
 			a, b := sockets(t)
@@ -489,24 +491,27 @@ func TestSendFile(t *testing.T) {
 	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
 	tests := []struct {
-		name      string
-		skip, ask int64
-		want      string
+		name     string
+		head     string
+		off, ask int64
+		want     string // of the file
 	}{
-		{"whole", 0, 10, text},
-		{"a part", 2, 3, "234"},
-		{"shorter than asked", 4, 100, "456789"},
-		{"behind the end", 10, 5, ""},
+		{"whole", "head", 0, 10, text},
+		{"without a head", "", 0, 10, text},
+		{"a part", "head", 2, 3, "234"},
+		{"shorter than asked", "head", 4, 100, "456789"},
+		{"behind the end", "head", 10, 5, ""},
+		{"nothing", "head", 5, 0, ""},
+		{"head larger than the buffers", strings.Repeat("head", 1<<18), 1, 2, "12"},
 	}
 	for _, tt := range tests {
-		for _, kind := range []string{"socket", "pipe", "reader"} {
-			f, err := os.Open(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer f.Close()
-			f.Seek(tt.skip, io.SeekStart)
+		for _, kind := range []string{"socket", "pipe"} {
 			var c *Conn
 			var peer net.Conn
 			if kind == "pipe" {
@@ -516,23 +521,62 @@ func TestSendFile(t *testing.T) {
 			} else {
 				c, peer = adopted(t, w, nil)
 			}
-			l := &io.LimitedReader{R: f, N: tt.ask}
-			if kind == "reader" {
-				l.R = struct{ io.Reader }{f}
-			}
 			got := make(chan string)
 			go func() {
 				b, _ := io.ReadAll(peer)
 				got <- string(b)
 			}()
-			n, err := c.SendFile(l)
-			if n != int64(len(tt.want)) || err != nil || l.N != tt.ask-n {
-				t.Errorf("%s to a %s: %d, %v, left %d", tt.name, kind, n, err, l.N)
+			n, err := c.SendFile([]byte(tt.head), f, tt.off, tt.ask)
+			if n != int64(len(tt.want)) || err != nil {
+				t.Errorf("%s to a %s: %d, %v", tt.name, kind, n, err)
 			}
 			c.Close()
-			if g := <-got; g != tt.want {
-				t.Errorf("%s to a %s: sent %q", tt.name, kind, g)
+			if g := <-got; g != tt.head+tt.want {
+				t.Errorf("%s to a %s: sent %d bytes, %.50q", tt.name, kind, len(g), g)
 			}
 		}
 	}
+	if at, err := f.Seek(0, io.SeekCurrent); at != 0 || err != nil {
+		t.Errorf("the position of the file was moved to %d, %v", at, err)
+	}
+}
+
+// Many connections send parts of one open file at once.
+func TestSendFileIsShared(t *testing.T) {
+	t.Parallel()
+	w := newWatcher(t)
+	content := make([]byte, 3<<20)
+	for i := range content {
+		content[i] = byte(i * i >> 7)
+	}
+	name := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(name, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var all sync.WaitGroup
+	for i := range 8 {
+		c, peer := adopted(t, w, nil)
+		from := i * 1000
+		all.Go(func() {
+			defer c.Close()
+			for range 3 {
+				if n, err := c.SendFile([]byte("-"), f, int64(from), int64(len(content)-2*from)); err != nil {
+					t.Errorf("sent %d: %v", n, err)
+				}
+			}
+		})
+		all.Go(func() {
+			got, err := io.ReadAll(peer)
+			want := "-" + string(content[from:len(content)-from])
+			if err != nil || string(got) != want+want+want {
+				t.Errorf("from %d: %d bytes are not three times the file's (%v)", from, len(got), err)
+			}
+		})
+	}
+	all.Wait()
 }

@@ -99,7 +99,7 @@ func TestRecorderCountsFileBytes(t *testing.T) {
 	x, r := New("GET", "/")
 	x.Response.Status, x.Response.Length = 200, 6
 	x.Response.Writer.WriteHead(x)
-	x.Response.Writer.ReadFrom(&io.LimitedReader{R: f, N: 4})
+	x.Response.Writer.ReadFrom(io.NewSectionReader(f, 0, 4))
 	x.Response.Writer.ReadFrom(strings.NewReader("ab"))
 	if r.FileBytes != 4 || string(r.Body) != "0123ab" || r.Problem() != nil {
 		t.Errorf("%d file bytes, body %q, problem %v", r.FileBytes, r.Body, r.Problem())

@@ -24,8 +24,8 @@ type Recorder struct {
 	Interim   []int // statuses of interim responses
 	Flushes   int
 
-	// FileBytes counts the body bytes that came by ReadFrom from an *os.File,
-	// alone or limited: those that a driver sends from inside the kernel.
+	// FileBytes counts the body bytes that came by ReadFrom from a section of
+	// an *os.File: those that a driver sends from inside the kernel.
 	FileBytes int64
 
 	// Fail, if set, is the error of every body write: the client is gone.
@@ -128,10 +128,12 @@ func (r *Recorder) ReadFrom(src io.Reader) (int64, error) {
 }
 
 func isFile(src io.Reader) bool {
-	if l, ok := src.(*io.LimitedReader); ok {
-		src = l.R
+	s, ok := src.(*io.SectionReader)
+	if !ok {
+		return false
 	}
-	_, ok := src.(*os.File)
+	whole, _, _ := s.Outer()
+	_, ok = whole.(*os.File)
 	return ok
 }
 

@@ -14,7 +14,7 @@ import (
 type discard struct{ io.Writer }
 
 func (discard) WriteHead(*exchange.Exchange) error                  { return nil }
-func (discard) ReadFrom(r io.Reader) (int64, error)                 { return r.(*io.LimitedReader).N, nil }
+func (discard) ReadFrom(r io.Reader) (int64, error)                 { return r.(*io.SectionReader).Size(), nil }
 func (discard) Flush() error                                        { return nil }
 func (discard) Inform(int, *exchange.Header) error                  { return nil }
 func (discard) Upgrade(*exchange.Exchange) (exchange.Stream, error) { return nil, nil }

@@ -312,12 +312,7 @@ func send(w exchange.Writer, f file, part byteRange) error {
 	if part.length == 0 {
 		return nil
 	}
-	if part.length < f.size {
-		if _, err := f.Seek(part.start, io.SeekStart); err != nil {
-			return exchange.Errorf(500, 0, op, "seek: %w", err)
-		}
-	}
-	n, err := w.ReadFrom(&io.LimitedReader{R: f.File, N: part.length})
+	n, err := w.ReadFrom(io.NewSectionReader(f.File, part.start, part.length))
 	if err == nil && n < part.length {
 		err = exchange.Errorf(500, 0, op, "the file became shorter while it was sent")
 	}
