@@ -21,7 +21,7 @@ test: unit suites
 
 unit:
 	$(GO) test $(RACE) -timeout 5m ./...
-	$(GO) test -run 'Alloc' ./internal/serve ./internal/handler/forward # exact only without the race detector
+	$(GO) test -run 'Alloc' ./internal/serve ./internal/site ./internal/handler/forward # exact only without the race detector
 
 # The real applications that the suites run against: .NET from the SDK, Node from npm, Go.
 fixtures:

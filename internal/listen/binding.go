@@ -33,6 +33,18 @@ type Binding struct {
 	Path string
 }
 
+// Addrs returns the local addresses that connections of b come to, without
+// zones. The zero Addr stands for all of them, and for a unix socket.
+func (b *Binding) Addrs() []netip.Addr {
+	switch {
+	case b.Path != "" || b.Addr == netip.IPv4Unspecified():
+		return []netip.Addr{{}}
+	case b.Loopback:
+		return []netip.Addr{loopback4, loopback6}
+	}
+	return []netip.Addr{b.Addr.WithZone("")}
+}
+
 // Parse reads a listening URL:
 //
 //	http://localhost:8080      both loopback addresses, every host name

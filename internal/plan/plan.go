@@ -170,7 +170,9 @@ func (b *builder) folder() error {
 func (b *builder) bindings(tree *site.Tree) []site.Binding {
 	var all []site.Binding
 	for _, l := range b.in.Bindings {
-		all = append(all, site.Binding{Port: l.Port, Host: l.Host, Site: tree})
+		for _, addr := range l.Addrs() {
+			all = append(all, site.Binding{Port: l.Port, Addr: addr, Host: l.Host, Site: tree})
+		}
 	}
 	return all
 }

@@ -10,6 +10,7 @@ package site
 
 import (
 	"errors"
+	"net/netip"
 	"strings"
 
 	"github.com/perchserver/perch/internal/exchange"
@@ -18,75 +19,160 @@ import (
 // Table leads exchanges from bindings to sites. It is the handler at the end
 // of the server-wide modules. It is never changed.
 type Table struct {
-	bindings map[uint16]hosts // by local port; 0 is a unix socket
+	ports map[uint16]*port // by local port; 0 is a unix socket
 }
 
-// hosts are the sites of one port.
-type hosts struct {
-	any    *Tree            // serves every host name that no other claims
-	byName map[string]*Tree // by host name in lower case
-}
-
-// Binding claims a port, for one host name or for all.
+// Binding claims a port, for one local address or for all, and for one host
+// name, for those below one, or for all.
 type Binding struct {
-	Port uint16 // local port, 0 for a unix socket
-	Host string // empty: any host name
+	Port uint16     // local port, 0 for a unix socket
+	Addr netip.Addr // local address without a zone; zero: every address
+	Host string     // empty: any host name; "*.example.com": every name below example.com
 	Site *Tree
+}
+
+// port is what is claimed of one port.
+type port struct {
+	names map[string]*claims // exact names, and ".example.com" for "*.example.com"
+	ends  [maxHost + 1]bool  // lengths that a ".example.com" has
+	wild  bool               // there is one
+	rest  claims             // of every host name
+}
+
+// claims are the bindings for one host name, by local address.
+type claims struct {
+	any    *Binding // every address
+	byAddr map[netip.Addr]*Binding
 }
 
 // NewTable returns a table for the bindings. Of two that claim the same, the
 // first has it.
 func NewTable(bindings []Binding) *Table {
-	t := &Table{bindings: make(map[uint16]hosts)}
+	t := &Table{ports: make(map[uint16]*port)}
 	for _, b := range bindings {
-		h := t.bindings[b.Port]
-		if b.Host == "" {
-			if h.any == nil {
-				h.any = b.Site
-			}
-		} else {
-			if h.byName == nil {
-				h.byName = make(map[string]*Tree)
-			}
-			name := strings.ToLower(b.Host)
-			if h.byName[name] == nil {
-				h.byName[name] = b.Site
-			}
+		p := t.ports[b.Port]
+		if p == nil {
+			p = &port{names: make(map[string]*claims)}
+			t.ports[b.Port] = p
 		}
-		t.bindings[b.Port] = h
+		p.claim(b.Host).add(&b)
 	}
 	return t
 }
 
+// claim returns the claims of a host as a binding writes it.
+func (p *port) claim(host string) *claims {
+	if host == "" {
+		return &p.rest
+	}
+	name := strings.ToLower(host)
+	if suffix, ok := strings.CutPrefix(name, "*."); ok {
+		name = "." + suffix
+		p.ends[min(len(name), maxHost)], p.wild = true, true
+	}
+	c := p.names[name]
+	if c == nil {
+		c = new(claims)
+		p.names[name] = c
+	}
+	return c
+}
+
+func (c *claims) add(b *Binding) {
+	if !b.Addr.IsValid() {
+		if c.any == nil {
+			c.any = b
+		}
+		return
+	}
+	if c.byAddr == nil {
+		c.byAddr = make(map[netip.Addr]*Binding)
+	}
+	if c.byAddr[b.Addr] == nil {
+		c.byAddr[b.Addr] = b
+	}
+}
+
+// find returns the binding for a local address: its own before that of all.
+func (c *claims) find(addr netip.Addr) *Binding {
+	if c.byAddr != nil {
+		if b := c.byAddr[addr]; b != nil {
+			return b
+		}
+	}
+	return c.any
+}
+
 // Serve implements exchange.Handler.
 func (t *Table) Serve(x *exchange.Exchange) error {
-	tree := t.find(x)
-	if tree == nil {
+	b := t.Find(x.Conn.Local, x.Request.Host)
+	if b == nil {
 		return errUnclaimedHost
 	}
-	node, err := tree.Resolve(&x.Request.Target)
+	node, err := b.Site.Resolve(&x.Request.Target)
 	if err != nil {
 		return err
 	}
 	return node.Chain.Serve(x)
 }
 
-func (t *Table) find(x *exchange.Exchange) *Tree {
-	h, ok := t.bindings[x.Conn.Local.Port()]
-	if !ok {
+// Find returns the binding that a request belongs to which came to a local
+// address with a Host value, nil if nobody claims it. The host name counts
+// before the address (spec iis-front 1.8): the exact name, then the longest
+// one with a wildcard, then bindings without a name; of each the binding of
+// the address before that of all addresses.
+func (t *Table) Find(local netip.AddrPort, host []byte) *Binding {
+	p := t.ports[local.Port()]
+	if p == nil {
 		return nil
 	}
-	if h.byName != nil {
-		if tree := h.byHost(x.Request.Host); tree != nil {
-			return tree
+	addr := local.Addr()
+	if addr.Zone() != "" {
+		addr = addr.WithZone("")
+	}
+	if len(p.names) > 0 {
+		var small [maxHost]byte
+		if b := p.byName(hostName(&small, host), addr); b != nil {
+			return b
 		}
 	}
-	return h.any
+	return p.rest.find(addr)
 }
 
-// byHost looks a Host value up, without its port and without regard to case.
-func (h *hosts) byHost(host []byte) *Tree {
-	var small [256]byte
+// byName looks a host name up, first as it is, then shorter and shorter ends
+// of it, as far as some wildcard has such a length.
+func (p *port) byName(name []byte, addr netip.Addr) *Binding {
+	if c := p.names[string(name)]; c != nil && name[0] != '.' {
+		if b := c.find(addr); b != nil {
+			return b
+		}
+	}
+	if !p.wild {
+		return nil
+	}
+	var everyAddr *Binding
+	for i := 1; i < len(name); i++ {
+		if name[i] != '.' || !p.ends[len(name)-i] {
+			continue
+		}
+		if c := p.names[string(name[i:])]; c != nil {
+			if b := c.byAddr[addr]; b != nil {
+				return b
+			}
+			if everyAddr == nil {
+				everyAddr = c.any
+			}
+		}
+	}
+	return everyAddr
+}
+
+// maxHost is longer than any name of the domain system.
+const maxHost = 256
+
+// hostName is a Host value without its port and without a dot at its end, in
+// lower case. What is too long to be the name of a binding is no name.
+func hostName(small *[maxHost]byte, host []byte) []byte {
 	n := 0
 	for _, c := range host {
 		if c == ':' && host[0] != '[' {
@@ -104,7 +190,10 @@ func (h *hosts) byHost(host []byte) *Tree {
 			break
 		}
 	}
-	return h.byName[string(small[:n])]
+	if n > 1 && small[n-1] == '.' {
+		n--
+	}
+	return small[:n]
 }
 
 // Refusals of this stage. Never written.
