@@ -13,6 +13,7 @@ const (
 	DocumentType Code = "PC005"
 	BadReference Code = "PC006"
 	TwiceOnTag   Code = "PC007"
+	Unreadable   Code = "PC008"
 
 	WrongRoot        Code = "PC010"
 	UnknownSection   Code = "PC011"
@@ -29,13 +30,21 @@ const (
 	NestedLocation Code = "PC021"
 	SectionTwice   Code = "PC022"
 	WrongFile      Code = "PC023"
+	BadInclude     Code = "PC024"
 
 	DuplicateKey  Code = "PC030"
 	LockedSection Code = "PC031"
+	LockedPart    Code = "PC032"
 
 	NotDone          Code = "PC040"
 	NotDoneRestricts Code = "PC041"
 	NotDoneRefused   Code = "PC042"
+
+	BadBinding     Code = "PC050"
+	BindingTaken   Code = "PC051"
+	UnknownPool    Code = "PC052"
+	NoPhysicalPath Code = "PC053"
+	NoRoot         Code = "PC054"
 )
 
 // Explanation is what the reference says of a code.
@@ -62,6 +71,8 @@ var explanations = [...]Explanation{
 		"Without a document type there are &lt; &gt; &amp; &apos; &quot; and character references such as &#10;. Write &amp; for the character & itself."},
 	{TwiceOnTag, Error, "an attribute is set twice on one element",
 		"Keep one of the two."},
+	{Unreadable, Error, "the file cannot be read",
+		"Look whether it is there, whether it is a file, and whether the user that Perch runs as may read it."},
 
 	{WrongRoot, Error, "the root element is not <configuration>",
 		"Every configuration file has the root element <configuration>, in this spelling."},
@@ -91,12 +102,16 @@ var explanations = [...]Explanation{
 	{SectionTwice, Error, "one section is given twice for one path",
 		"A file may have a section once for every path. No <location>, path=\"\" and path=\".\" are the same path."},
 	{WrongFile, Error, "a section that may not stand in this file",
-		"Sections of the server as a whole stand in applicationHost.config only."},
+		"Sections of the server as a whole stand in applicationHost.config only, and some others only at the root of an application."},
+	{BadInclude, Error, "a configSource that cannot be followed",
+		"It names a file in the folder of the file that it stands in, or below it. That file has the section as its root element, and includes nothing itself."},
 
 	{DuplicateKey, Error, "a collection has an entry with this key already",
 		"The entry may be inherited from a file higher up. Put a <remove> of that key, or <clear/>, before it."},
 	{LockedSection, Error, "a section that a file higher up has locked",
 		"The <location> of the other file says overrideMode=\"Deny\" (or allowOverride=\"false\") for this section. Take it out here, or open it there."},
+	{LockedPart, Error, "an attribute, element or entry that a file higher up has locked",
+		"The other file says so with lockAttributes, lockElements, lockItem or one of their kin. Take it out here, or open it there."},
 
 	{NotDone, Warning, "known, but not done yet",
 		"IIS would obey this setting. Perch knows it and goes on without it."},
@@ -104,6 +119,17 @@ var explanations = [...]Explanation{
 		"IIS would restrict access by this setting. Perch does not do it yet, so what it should keep out gets in. Restrict access in the application or in front of Perch."},
 	{NotDoneRefused, Error, "known, but not done yet, and not safe to leave out",
 		"Without obeying this setting Perch would run with values that nobody chose. Write the values into the section itself."},
+
+	{BadBinding, Error, "a binding that says nothing",
+		"The bindingInformation of http and https is address:port:host: \"*:80:\", \"*:443:shop.example\", \"[::1]:8080:\"."},
+	{BindingTaken, Error, "a binding that another site has already",
+		"The first site of the file has it, and the second one is not served there. Give one of them another host name, port or address."},
+	{UnknownPool, Error, "an application pool that does not exist",
+		"The application names it, and answers 503 as long as it is not there. Add it to applicationPools, or name another."},
+	{NoPhysicalPath, Error, "a virtual directory whose folder is not there",
+		"Create the folder, or correct physicalPath. Back-slashes and %NAME% are understood."},
+	{NoRoot, Error, "a site without an application \"/\", or an application without a virtual directory \"/\"",
+		"Every site has exactly one application with the path \"/\", and every application one virtual directory with the path \"/\"."},
 }
 
 // Explanations returns what the reference says of every code, in their order.

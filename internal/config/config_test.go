@@ -6,6 +6,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -174,6 +175,37 @@ func TestCodesAreExplained(t *testing.T) {
 	}
 	if got := Code("PC999").Explain(); got.Title != "" {
 		t.Errorf("an unknown code is explained as %q", got.Title)
+	}
+}
+
+// TestProblemsPage holds that docs/problems.md tells every code. With UPDATE=1
+// in the environment it writes the page.
+func TestProblemsPage(t *testing.T) {
+	t.Parallel()
+	const page = "../../docs/problems.md"
+	text := func(s string) string {
+		return strings.NewReplacer("<", `\<`, "|", `\|`, "*", `\*`, "_", `\_`).Replace(s)
+	}
+	var b strings.Builder
+	b.WriteString("# Problems of the configuration\n\n" +
+		"`perch check`, the log and error pages name every problem with file, line, column and one of these codes. A code never\n" +
+		"changes its meaning. An error makes its file unusable; a warning does not.\n\n" +
+		"| code | | what happened | what to do |\n|---|---|---|---|\n")
+	for _, e := range Explanations() {
+		b.WriteString("| " + string(e.Code) + " | " + e.Severity.String() + " | " + text(e.Title) + " | " + text(e.Help) + " |\n")
+	}
+	if os.Getenv("UPDATE") != "" {
+		if err := os.WriteFile(page, []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	got, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(b.String(), string(got)); diff != "" {
+		t.Errorf("docs/problems.md is old; run UPDATE=1 go test ./internal/config\n%s", diff)
 	}
 }
 
