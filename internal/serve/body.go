@@ -161,7 +161,7 @@ func (b *body) readChunked(p []byte) (int, error) {
 		if len(in) > 0 {
 			b.unexpect()
 		}
-		data, n, err := b.decoder.Next(in, &b.trailer, &s.conn.server.set.Head)
+		data, n, err := b.decoder.Next(in, &b.trailer, &s.conn.set.Head)
 		if err != nil {
 			return 0, b.fail(badBody(err))
 		}
@@ -200,7 +200,7 @@ func (b *body) fill() error {
 		s.r = s.base
 	}
 	if len(s.in)-s.w < room {
-		larger := make([]byte, s.w-s.r+s.conn.server.set.Head.Fields+bufferSize)
+		larger := make([]byte, s.w-s.r+s.conn.set.Head.Fields+bufferSize)
 		s.w = copy(larger, s.in[s.r:s.w])
 		s.in, s.r, s.base = larger, 0, 0
 	}
@@ -232,7 +232,7 @@ func (b *body) readSocket(p []byte) (int, error) {
 
 // credit is how long the next wait for the client may take.
 func (b *body) credit() time.Duration {
-	set := &b.s.conn.server.set
+	set := b.s.conn.set
 	earned := time.Duration(float64(min(b.count, 1<<40)) / float64(set.MinRate) * float64(time.Second))
 	return max(set.BodyGrace+earned-b.waited, sockio.Tick)
 }
@@ -341,7 +341,7 @@ func (b *body) drain() bool {
 	b.waited = 0
 	buf := b.s.conn.server.bulk.Get().(*[bulkSize]byte)
 	defer b.s.conn.server.bulk.Put(buf)
-	for end := b.s.conn.server.watch.Now().Add(b.s.conn.server.set.DrainTime); ; {
+	for end := b.s.conn.server.watch.Now().Add(b.s.conn.set.DrainTime); ; {
 		if _, err := b.Read(buf[:]); err != nil {
 			return err == io.EOF
 		}

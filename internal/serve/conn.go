@@ -16,6 +16,7 @@ import (
 // is large hangs on its session, which it has only while it is busy.
 type conn struct {
 	server *Server
+	set    *Settings // in force when it was accepted
 	sock   *sockio.Conn
 	facts  exchange.Conn
 
@@ -150,7 +151,7 @@ func (c *conn) survive() {
 	if p == nil {
 		return
 	}
-	c.server.set.Log.Error("panic in the driver", "connection", c.facts.ID(), "panic", p, "stack", string(debug.Stack()))
+	c.set.Log.Error("panic in the driver", "connection", c.facts.ID(), "panic", p, "stack", string(debug.Stack()))
 	c.mu.Lock()
 	c.session = nil
 	c.mu.Unlock()
@@ -175,7 +176,7 @@ func (s *session) empty() {
 // await reads the first bytes of a request; while there are none, there is no
 // session. A connection that stays silent is parked.
 func (c *conn) await(woken bool) arrival {
-	set := &c.server.set
+	set := c.set
 	c.idle.Store(true)
 	if c.server.draining.Load() && c.sock.Alive() {
 		return finished
@@ -224,7 +225,7 @@ func (s *session) request() bool {
 	n := 0
 	if err == nil {
 		s.x.Begin = s.conn.server.watch.Now()
-		n, err = s.scan.Scan(s.in[s.r:s.w], &s.conn.server.set.Head)
+		n, err = s.scan.Scan(s.in[s.r:s.w], &s.conn.set.Head)
 	}
 	if n == 0 && err == nil {
 		n, err = s.readHead()
@@ -247,7 +248,7 @@ func (s *session) skipEmptyLines() {
 
 // readHead reads on until the head is complete, within the header time.
 func (s *session) readHead() (int, error) {
-	set := &s.conn.server.set
+	set := s.conn.set
 	s.conn.sock.LimitRead(set.HeaderTime)
 	defer s.conn.sock.LimitRead(0)
 	for {
@@ -282,7 +283,7 @@ func (s *session) makeRoom() {
 		s.r = 0
 		return
 	}
-	l := &s.conn.server.set.Head
+	l := &s.conn.set.Head
 	larger := make([]byte, max(2*len(s.in), l.Line+l.Fields+bufferSize))
 	copy(larger, s.in[:s.w])
 	s.in = larger
@@ -349,7 +350,7 @@ func (s *session) exchange() bool {
 func (s *session) handle() (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.conn.server.set.Log.Error("panic while handling a request",
+			s.conn.set.Log.Error("panic while handling a request",
 				"request", s.x.ID(), "panic", p, "stack", string(debug.Stack()))
 			s.x.WhenGone(nil)
 			err = exchange.Errorf(500, 0, "handle request", "panic: %v", p)
@@ -362,7 +363,7 @@ func (s *session) handle() (err error) {
 // before the length that was announced, before the last chunk, or, where the
 // end of the connection is the end of the body, with a reset.
 func (s *session) cut(err error) {
-	s.conn.server.set.Log.Debug("response cut", "request", s.x.ID(), "err", err)
+	s.conn.set.Log.Debug("response cut", "request", s.x.ID(), "err", err)
 	if s.out.framing == untilClose {
 		s.conn.sock.Reset()
 	}
@@ -389,7 +390,7 @@ func (s *session) linger() {
 	if sock.CloseWrite() != nil {
 		return
 	}
-	sock.LimitRead(s.conn.server.set.DrainTime)
+	sock.LimitRead(s.conn.set.DrainTime)
 	for {
 		if _, err := sock.Read(s.in); err != nil {
 			return

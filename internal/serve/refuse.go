@@ -71,7 +71,7 @@ func (s *session) answer(err error) bool {
 		r.Header.AddString(exchange.RetryAfter, strconv.Itoa(failed.RetryAfter))
 	}
 	r.Length = int64(len(body))
-	s.conn.server.set.Log.Debug("request refused", "request", s.x.ID(), "status", failed.Status, "err", err)
+	s.conn.set.Log.Debug("request refused", "request", s.x.ID(), "status", failed.Status, "err", err)
 	if s.out.WriteHead(&s.x) != nil {
 		s.out.broken = true
 		return false

@@ -397,3 +397,27 @@ var pages = application{
 		return err
 	},
 }
+
+// New settings hold for connections that come; those that are open go on as
+// they began.
+func TestApply(t *testing.T) {
+	t.Parallel()
+	v := onSockets(t, Settings{}, pages)
+	before := v.dial()
+	r := bufio.NewReader(before)
+	io.WriteString(before, get("/a"))
+	answered(t, r, "GET")
+	set := Settings{Log: slog.New(v.journal), HeaderTime: time.Minute}
+	set.Head.Line = 20
+	v.Apply(set)
+	long := get("/" + strings.Repeat("a", 20))
+	after := v.dial()
+	io.WriteString(after, long)
+	if resp, _ := answered(t, bufio.NewReader(after), "GET"); resp.StatusCode != 414 {
+		t.Errorf("a connection that came later: %d, want 414", resp.StatusCode)
+	}
+	io.WriteString(before, long)
+	if resp, _ := answered(t, r, "GET"); resp.StatusCode != 200 || resp.Close {
+		t.Errorf("a connection that was open: %d, close %v", resp.StatusCode, resp.Close)
+	}
+}

@@ -68,7 +68,7 @@ func def[T comparable](v *T, d T) {
 
 // Server serves connections until it is shut down.
 type Server struct {
-	set     Settings
+	set     atomic.Pointer[Settings]
 	watch   *sockio.Watcher
 	handler atomic.Pointer[exchange.Handler]
 
@@ -87,9 +87,7 @@ type Server struct {
 
 // New returns a server that answers with h.
 func New(set Settings, w *sockio.Watcher, h exchange.Handler) *Server {
-	set.fill()
 	s := &Server{
-		set:       set,
 		watch:     w,
 		ending:    make(chan struct{}),
 		conns:     make(map[*conn]struct{}),
@@ -97,8 +95,15 @@ func New(set Settings, w *sockio.Watcher, h exchange.Handler) *Server {
 	}
 	s.sessions.New = func() any { return newSession() }
 	s.bulk.New = func() any { return new([bulkSize]byte) }
+	s.Apply(set)
 	s.SetHandler(h)
 	return s
+}
+
+// Apply replaces the settings. Connections that are open keep theirs.
+func (s *Server) Apply(set Settings) {
+	set.fill()
+	s.set.Store(&set)
 }
 
 // SetHandler replaces the handler. Exchanges that have begun keep theirs.
@@ -140,7 +145,7 @@ func (s *Server) accept(l Listener) {
 			return
 		default: // out of descriptors, most likely: it passes
 			pause = min(max(2*pause, 5*time.Millisecond), longest)
-			s.set.Log.Warn("cannot accept a connection", "listener", l.URL, "err", err, "retry", pause)
+			s.set.Load().Log.Warn("cannot accept a connection", "listener", l.URL, "err", err, "retry", pause)
 			select {
 			case <-time.After(pause):
 			case <-s.ending:
@@ -152,15 +157,15 @@ func (s *Server) accept(l Listener) {
 
 // start takes a connection on.
 func (s *Server) start(nc net.Conn, url string) {
-	c := &conn{server: s}
+	c := &conn{server: s, set: s.set.Load()}
 	c.facts = exchange.Conn{Serial: s.serial.Add(1), Listener: url, RemoteText: "127.0.0.1"}
 	if c.facts.Remote = addrPort(nc.RemoteAddr()); c.facts.Remote.IsValid() {
 		c.facts.Local = addrPort(nc.LocalAddr())
 		c.facts.RemoteText = c.facts.Remote.String()
 	}
 	c.sock = s.watch.Adopt(nc, c)
-	c.sock.LimitWrite(s.set.BodyGrace)
-	c.sock.MinRate(s.set.MinRate)
+	c.sock.LimitWrite(c.set.BodyGrace)
+	c.sock.MinRate(c.set.MinRate)
 	s.mu.Lock()
 	s.conns[c] = struct{}{}
 	s.mu.Unlock()
@@ -219,7 +224,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	s.each((*conn).cut)
-	late := time.NewTimer(s.set.DrainTime)
+	late := time.NewTimer(s.set.Load().DrainTime)
 	defer late.Stop()
 	select {
 	case <-done:
