@@ -142,7 +142,7 @@ func (d *Daemon) parts() plan.Parts {
 }
 
 func (d *Daemon) startServer() error {
-	d.server = serve.New(serve.Settings{Log: d.opts.Log}, d.watcher, d.running().Handler)
+	d.server = serve.New(d.running().Connections, d.watcher, d.running().Handler)
 	for _, s := range d.sockets.Sockets {
 		d.server.Serve(serve.Listener{Listener: s, URL: s.URL})
 	}
@@ -253,6 +253,7 @@ func (d *Daemon) reload(c change) {
 // adopt makes next the running plan.
 func (d *Daemon) adopt(before, next *plan.Plan, c change) {
 	d.current.Store(next)
+	d.server.Apply(next.Connections)
 	d.server.SetHandler(next.Handler)
 	d.files.forget()
 	was, is := before.Application, next.Application

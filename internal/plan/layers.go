@@ -136,6 +136,7 @@ func (b *builder) root(layer merge.Layer) *site.Node {
 		return b.broken(problems)
 	}
 	b.note(settings.NotDone())
+	b.limits(settings)
 	if problems := b.application(settings); problems.HasErrors() {
 		b.note(problems)
 		return b.broken(problems)

@@ -102,6 +102,10 @@ func (f *folders) child(path, name string, layers []merge.Layer, parent *site.No
 		return site.Child{Name: name, Node: b.broken(problems)}
 	}
 	b.note(settings.NotDone())
+	if problems := f.b.misplacedLimits(settings); problems != nil {
+		b.note(problems)
+		return site.Child{Name: name, Node: b.broken(problems)}
+	}
 	return site.Child{Name: name, Node: b.node(settings)}
 }
 

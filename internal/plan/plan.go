@@ -24,6 +24,7 @@ import (
 	"github.com/perchserver/perch/internal/handler/forward"
 	"github.com/perchserver/perch/internal/listen"
 	"github.com/perchserver/perch/internal/module/errorpage"
+	"github.com/perchserver/perch/internal/serve"
 	"github.com/perchserver/perch/internal/site"
 	"github.com/perchserver/perch/internal/worker"
 )
@@ -60,6 +61,9 @@ type Parts struct {
 // Plan is one immutable configuration, ready to serve.
 type Plan struct {
 	Handler exchange.Handler
+
+	// Connections are the limits of every connection.
+	Connections serve.Settings
 
 	// Problems is everything found, errors and warnings. A plan with errors
 	// serves all the same: the part they concern answers with an error.
@@ -98,7 +102,7 @@ func build(in Input, parts Parts, prev *Plan) (*builder, *Plan, error) {
 	if err := b.folder(); err != nil {
 		return nil, nil, err
 	}
-	p := &Plan{Bindings: in.Bindings}
+	p := &Plan{Bindings: in.Bindings, Connections: serve.Settings{Log: parts.Log}}
 	b.plan = p
 	layer, err := b.rootLayer()
 	if err != nil {
@@ -147,6 +151,8 @@ type builder struct {
 	app     exchange.Handler // of the application; nil: none
 	top     *site.Node       // of the site's root
 	told    map[string]bool  // warnings that were given, by subject
+
+	limitsAt config.Pos // of the limits that hold
 }
 
 // folder checks that there is something to serve.

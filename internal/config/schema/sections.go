@@ -27,6 +27,7 @@ var builtin = Table{
 	applicationPools,
 	webLimits,
 	log,
+	limits,
 
 	// Sections of IIS that Perch does not obey yet. Their contents are not
 	// looked at.

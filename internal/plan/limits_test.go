@@ -1,0 +1,97 @@
+package plan
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/perchserver/perch/internal/serve"
+)
+
+// limited is a web.config with limits, and with what else is given.
+func limited(attributes, more string) string {
+	return `<configuration><perch><limits ` + attributes + ` /></perch>` + more + `</configuration>`
+}
+
+// The defaults are the numbers that Perch promises; every value has its own
+// way from the file to the connections.
+func TestLimits(t *testing.T) {
+	promised := serve.Settings{HeaderTime: 15 * time.Second, IdleTime: 2 * time.Minute, DrainTime: 5 * time.Second, BodyGrace: 5 * time.Second, MinRate: 240}
+	promised.Head.Line, promised.Head.Fields, promised.Head.Count = 8192, 32768, 100
+	set := serve.Settings{HeaderTime: 3 * time.Second, IdleTime: 4 * time.Second, DrainTime: 5500 * time.Millisecond, BodyGrace: 6 * time.Second, MinRate: 7}
+	set.Head.Line, set.Head.Fields, set.Head.Count = 100, 300, 2
+	for name, c := range map[string]struct {
+		files map[string]string
+		want  serve.Settings
+	}{
+		"no file":    {map[string]string{}, promised},
+		"no section": {map[string]string{"web.config": `<configuration/>`}, promised},
+		"all": {map[string]string{"web.config": limited(`maxRequestLineSize="100" maxRequestHeadersTotalSize="300" maxRequestHeaderCount="2"
+			headerWaitTimeout="00:00:03" connectionTimeout="00:00:04" drainTimeout="00:00:05.5" minBytesGracePeriod="00:00:06" minBytesPerSecond="7"`, "")}, set},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.files["index.html"] = ""
+			p := mustBuild(t, input(tree(t, c.files)), nil)
+			if p.Problems != nil || p.Connections.Log == nil {
+				t.Errorf("problems %v, log %v", p.Problems, p.Connections.Log)
+			}
+			if p.Connections.Log = nil; p.Connections != c.want {
+				t.Errorf("got %+v, want %+v", p.Connections, c.want)
+			}
+		})
+	}
+}
+
+// Limits of a part of the site would never be kept: that part is in error,
+// and the rest is served.
+func TestLimitsOfAPart(t *testing.T) {
+	docs := `<location path="docs"><perch><limits maxRequestHeaderCount="9" /></perch></location>`
+	for name, c := range map[string]struct {
+		files map[string]string
+		where string
+	}{
+		"folder":   {map[string]string{"docs/web.config": limited(`maxRequestHeaderCount="9"`, "")}, "docs/web.config:1:23"},
+		"location": {map[string]string{"web.config": limited(`maxRequestHeaderCount="5"`, docs)}, "web.config:1:"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.files["index.html"], c.files["docs/index.html"] = "root", "docs"
+			dir := tree(t, c.files)
+			problems, err := Check(input(dir), parts())
+			if err != nil || len(problems) != 1 || !strings.Contains(problems[0].String(), filepath.FromSlash(c.where)) || problems[0].Code != "PC023" {
+				t.Errorf("%v, %v; want one problem PC023 at %s", problems, err, c.where)
+			}
+			p := mustBuild(t, input(dir), nil)
+			if p.Connections.Head.Count == 9 {
+				t.Error("they were taken for those of the server")
+			}
+			if status, _ := get(t, p, "GET", "/docs/"); status != 500 {
+				t.Errorf("/docs/: %d, want 500", status)
+			}
+			if _, body := get(t, p, "GET", "/"); body != "root" {
+				t.Errorf("/: %q", body)
+			}
+		})
+	}
+	// A <location> that means the root sets them for the root.
+	dir := tree(t, map[string]string{"index.html": "", "docs/index.html": "docs",
+		"web.config": `<configuration><location path="."><perch><limits maxRequestHeaderCount="9" /></perch></location></configuration>`})
+	p := mustBuild(t, input(dir), nil)
+	if _, body := get(t, p, "GET", "/docs/"); p.Connections.Head.Count != 9 || body != "docs" {
+		t.Errorf(`path=".": %d fields, %q`, p.Connections.Head.Count, body)
+	}
+}
+
+// A file with a limit out of its range is not taken over.
+func TestLimitOutOfRange(t *testing.T) {
+	dir := tree(t, map[string]string{"index.html": "", "web.config": limited(`maxRequestHeaderCount="5"`, "")})
+	first := mustBuild(t, input(dir), nil)
+	if err := os.WriteFile(filepath.Join(dir, "web.config"), []byte(limited(`maxRequestHeaderCount="0"`, "")), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	p := mustBuild(t, input(dir), first)
+	if !p.Problems.HasErrors() || !strings.Contains(p.Problems.Error(), "maxRequestHeaderCount") {
+		t.Errorf("problems %v", p.Problems)
+	}
+}
