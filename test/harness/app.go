@@ -107,6 +107,7 @@ type WebConfig struct {
 	Settings map[string]string // handlerSettings
 	Inner    string            // more elements inside aspNetCore
 	More     string            // more elements inside system.webServer
+	Limits   string            // attributes of perch/limits
 }
 
 // XML returns the file.
@@ -129,7 +130,11 @@ func (c WebConfig) XML() string {
 	collection(&b, "environmentVariables", "environmentVariable", c.Env)
 	collection(&b, "handlerSettings", "handlerSetting", c.Settings)
 	b.WriteString(c.Inner)
-	b.WriteString("      </aspNetCore>\n" + c.More + "    </system.webServer>\n  </location>\n</configuration>\n")
+	b.WriteString("      </aspNetCore>\n" + c.More + "    </system.webServer>\n  </location>\n")
+	if c.Limits != "" {
+		b.WriteString("  <perch><limits " + c.Limits + " /></perch>\n")
+	}
+	b.WriteString("</configuration>\n")
 	return b.String()
 }
 

@@ -41,6 +41,7 @@ type Host struct {
 	URL  string   // the first listening URL, without a slash at its end
 	URLs []string // all of them, in the order of the lines on stdout
 	Pid  int
+	Dir  string // that it serves
 
 	t testing.TB
 	*shared
@@ -91,7 +92,7 @@ func Refused(t testing.TB, r Run) (stderr string, code int) {
 // launch starts the process and sees to its end.
 func launch(t testing.TB, r Run) *Host {
 	t.Helper()
-	h := &Host{t: t, shared: &shared{mark: rand.Text(), began: time.Now(), done: make(chan struct{}), seen: map[process]bool{}}}
+	h := &Host{Dir: r.Dir, t: t, shared: &shared{mark: rand.Text(), began: time.Now(), done: make(chan struct{}), seen: map[process]bool{}}}
 	args := []string{"run", r.Dir}
 	listen := r.Listen
 	if listen == nil {
@@ -307,5 +308,5 @@ func Describe(status int, body []byte) string {
 // With returns the same host for a subtest: failures belong to t, the end of
 // the host still to the test that started it.
 func (h *Host) With(t testing.TB) *Host {
-	return &Host{URL: h.URL, URLs: h.URLs, Pid: h.Pid, t: t, shared: h.shared}
+	return &Host{URL: h.URL, URLs: h.URLs, Pid: h.Pid, Dir: h.Dir, t: t, shared: h.shared}
 }
