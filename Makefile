@@ -12,7 +12,7 @@ RACE  := $(if $(shell command -v $${CC:-gcc} 2>/dev/null),-race,$(if $(CI),-race
 # vet and build for the systems that the tests do not run on.
 SYSTEMS := linux/arm64 windows/amd64 darwin/arm64
 
-.PHONY: build test unit fixtures suites check format vet systems static fuzz clean
+.PHONY: build test unit fixtures suites check format vet systems static fuzz fuzz-wire clean
 
 build:
 	$(GO) build -o bin/perch ./cmd/perch
@@ -62,6 +62,11 @@ fuzz:
 	    $(GO) test ./$$(dirname $$f) -run '^$$' -fuzz "^$$name\$$" -fuzztime 30s; \
 	  done; \
 	done
+
+# The parsers of what comes from the network, the same time for each, two at once: what CI does.
+fuzz-wire:
+	printf '%s\n' FuzzRequest FuzzResponse FuzzChunked FuzzTarget FuzzRequestAgainstNetHTTP | \
+	  xargs -P 2 -I '{}' $(GO) test ./internal/http1 -run '^$$' -fuzz '^{}$$' -fuzztime 30s -parallel 1
 
 clean:
 	rm -rf $(CACHE) bin
