@@ -25,6 +25,8 @@ type Group struct {
 	// Sockets are what to accept from. Bindings for several host names share
 	// one, and localhost has up to two.
 	Sockets []*Socket
+
+	asked []Binding // what each of Bindings was before it had a port
 }
 
 // Socket is one listener. Closing it twice is harmless.
@@ -95,6 +97,7 @@ type opener struct {
 	// owner names the process that listens on a TCP port, "" if unknown.
 	owner func(port uint16) string
 
+	old   Group // whose sockets are taken over
 	group Group
 }
 
@@ -102,19 +105,22 @@ func (o *opener) open(bindings []Binding) (*Group, error) {
 	var errs []error
 	for _, b := range bindings {
 		if b.Port != 0 || b.Path != "" {
-			if slices.Contains(o.group.Bindings, b) {
+			if slices.Contains(o.group.asked, b) {
 				continue
 			}
 		}
+		asked := b
+		o.recall(&b)
 		if err := o.bind(&b, bindings); err != nil {
 			errs = append(errs, err)
 			continue
 		}
 		b.URL = b.url()
 		o.group.Bindings = append(o.group.Bindings, b)
+		o.group.asked = append(o.group.asked, asked)
 	}
 	if len(errs) > 0 {
-		o.group.Close()
+		o.undo()
 		return nil, errors.Join(errs...)
 	}
 	return &o.group, nil
@@ -123,6 +129,8 @@ func (o *opener) open(bindings []Binding) (*Group, error) {
 // bind opens what b needs and is not open yet, and sets its port.
 func (o *opener) bind(b *Binding, all []Binding) error {
 	switch {
+	case b.Path != "" && o.shareUnix(b.Path):
+		return nil
 	case b.Path != "":
 		s, err := listenUnix(b.Path)
 		if err != nil {
@@ -144,10 +152,13 @@ func (o *opener) bind(b *Binding, all []Binding) error {
 // socket of the group covers it.
 func (o *opener) bindAddr(b *Binding, addr netip.Addr, all []Binding) error {
 	addr = widest(addr, b.Port, all)
-	if b.Port != 0 && o.has(addr, b.Port) {
+	if b.Port != 0 && (o.has(addr, b.Port) || o.share(addr, b.Port)) {
 		return nil
 	}
 	l, err := o.listen(network(addr), address(addr, b.Port))
+	if isTaken(err) && o.makeWay(addr, b.Port) {
+		l, err = o.listen(network(addr), address(addr, b.Port))
+	}
 	if err != nil {
 		return o.explain(b, addr, err)
 	}
@@ -215,17 +226,7 @@ func (o *opener) add(s *Socket, url string) {
 // has reports whether a socket of the group listens on just this address and
 // port.
 func (o *opener) has(addr netip.Addr, port uint16) bool {
-	for _, s := range o.group.Sockets {
-		a, ok := s.Addr().(*net.TCPAddr)
-		if !ok || a.Port != int(port) {
-			continue
-		}
-		at := a.AddrPort().Addr()
-		if at == addr || !addr.IsValid() && at.IsUnspecified() {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(o.group.Sockets, func(s *Socket) bool { return s.at(addr, port) })
 }
 
 // Never written.
