@@ -13,6 +13,7 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -29,10 +30,12 @@ import (
 	"github.com/perchserver/perch/internal/worker/spawn"
 )
 
-// Options say what to run.
+// Options say what to run: the sites of an applicationHost.config, or one
+// folder.
 type Options struct {
-	Folder   string // absolute
-	Bindings []listen.Binding
+	Server   string           // path of applicationHost.config, absolute; empty: Folder is served
+	Folder   string           // absolute
+	Bindings []listen.Binding // of Folder
 	Environ  []string
 	Log      *slog.Logger
 
@@ -51,12 +54,15 @@ type Daemon struct {
 	forward *forward.Forwarder
 	system  *worker.System
 	sockets *listen.Group
-	server  *serve.Server
-	files   *files
+
+	// reopened are the sockets of a plan that is not taken over yet.
+	reopened *listen.Group
+
+	server *serve.Server
+	files  *files
 
 	mu      sync.Mutex // a change at a time
 	current atomic.Pointer[plan.Plan]
-	user    *worker.Account
 	debug   []*logs.Debug
 	told    map[string]bool // problems of the running plan
 
@@ -64,11 +70,11 @@ type Daemon struct {
 }
 
 // Start starts everything, in this order: clock and idle connections, the
-// forwarder, the sockets, the plan, the server, the watch over files. If one
-// step fails, what was started is stopped again.
+// forwarder, the plan with its sockets, the server, the watch over files. If
+// one step fails, what was started is stopped again.
 func Start(o Options) (*Daemon, error) {
 	d := &Daemon{opts: o}
-	steps := []func() error{d.startWatcher, d.open, d.startSystem, d.build, d.startServer}
+	steps := []func() error{d.startWatcher, d.startSystem, d.build, d.startServer}
 	for _, step := range steps {
 		if err := step(); err != nil {
 			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -87,13 +93,6 @@ func (d *Daemon) startWatcher() (err error) {
 	return nil
 }
 
-// open binds the sockets first: a port that is taken should be known before
-// anything else, and ports that the system chooses belong to the plan.
-func (d *Daemon) open() (err error) {
-	d.sockets, err = listen.Open(d.opts.Bindings)
-	return err
-}
-
 func (d *Daemon) startSystem() error {
 	d.system = worker.NewSystem(spawn.Options{
 		Executable: d.opts.Executable,
@@ -106,11 +105,6 @@ func (d *Daemon) startSystem() error {
 // build makes the first plan.
 func (d *Daemon) build() error {
 	d.files = newFiles(d)
-	var warning string
-	var err error
-	if d.user, warning, err = owner(d.opts.Folder); err != nil {
-		return err
-	}
 	p, err := plan.Build(d.input(), d.parts(), nil)
 	if err != nil {
 		return err
@@ -118,16 +112,21 @@ func (d *Daemon) build() error {
 	d.current.Store(p)
 	d.tell(p.Problems)
 	if p.Problems.HasErrors() {
-		d.opts.Log.Error("requests are answered with 500 until the configuration is mended", "folder", d.opts.Folder)
-	}
-	if p.Application != nil && warning != "" {
-		d.opts.Log.Warn(warning)
+		d.opts.Log.Error("requests are answered with 500 until the configuration is mended", "configuration", d.subject())
 	}
 	return nil
 }
 
+// subject is what is served: a file, or a folder.
+func (d *Daemon) subject() string {
+	if d.opts.Server != "" {
+		return d.opts.Server
+	}
+	return d.opts.Folder
+}
+
 func (d *Daemon) input() plan.Input {
-	return plan.Input{Folder: d.opts.Folder, Bindings: d.sockets.Bindings, Environ: d.opts.Environ, User: d.user}
+	return plan.Input{Server: d.opts.Server, Folder: d.opts.Folder, Bindings: d.opts.Bindings, Environ: d.opts.Environ}
 }
 
 func (d *Daemon) parts() plan.Parts {
@@ -135,19 +134,45 @@ func (d *Daemon) parts() plan.Parts {
 		Log:     d.opts.Log,
 		Forward: d.forward,
 		Machine: d.system,
+		Listen:  d.listen,
+		Owner:   owner,
 		AppLog:  d.applicationLog,
 		Output:  d.output,
 		Visited: d.files.visited,
 	}
 }
 
+// listen opens the sockets that the bindings of a plan need, beside those that
+// are open. They are accepted from when the plan is taken over.
+func (d *Daemon) listen(bindings []listen.Binding) ([]listen.Binding, error) {
+	next, err := d.sockets.Reopen(bindings)
+	if err != nil {
+		return nil, err
+	}
+	d.reopened = next
+	return next.Opened(bindings), nil
+}
+
+// useSockets accepts from the sockets of the plan, and closes those that it
+// has no binding for.
+func (d *Daemon) useSockets() {
+	before := d.sockets
+	d.sockets, d.reopened = d.reopened, nil
+	for _, s := range d.sockets.Sockets {
+		if before == nil || !slices.Contains(before.Sockets, s) {
+			d.server.Serve(serve.Listener{Listener: s, URL: s.URL})
+		}
+	}
+	if err := before.CloseExcept(d.sockets); err != nil {
+		d.opts.Log.Warn("a socket did not close", "err", err)
+	}
+}
+
 func (d *Daemon) startServer() error {
 	d.server = serve.New(d.running().Connections, d.watcher, d.running().Handler)
-	for _, s := range d.sockets.Sockets {
-		d.server.Serve(serve.Listener{Listener: s, URL: s.URL})
-	}
-	d.files.start()
-	if d.running().Application != nil {
+	d.useSockets()
+	d.files.follow(d.running())
+	if d.running().Pools() {
 		d.system.Prepare()
 	}
 	return nil
@@ -160,7 +185,7 @@ func (d *Daemon) output(application string, pid int, stream string, line []byte)
 
 // applicationLog opens the debug log that the environment and web.config ask
 // for, beside the host's log (spec 5.4). It is open until the host stops.
-func (d *Daemon) applicationLog(root string, settings map[string]string) *slog.Logger {
+func (d *Daemon) applicationLog(application *worker.Settings, settings map[string]string) *slog.Logger {
 	environ := func(name string) string {
 		for _, e := range d.opts.Environ {
 			if n, value, ok := strings.Cut(e, "="); ok && strings.EqualFold(n, name) {
@@ -170,14 +195,14 @@ func (d *Daemon) applicationLog(root string, settings map[string]string) *slog.L
 		return ""
 	}
 	own := logs.DebugSource{Level: settings["debuglevel"], File: settings["debugfile"]}
-	if d.user != nil && own.File != "" && !filepath.IsLocal(strings.ReplaceAll(own.File, `\`, "/")) {
+	if application.User != nil && own.File != "" && !filepath.IsLocal(strings.ReplaceAll(own.File, `\`, "/")) {
 		// The file would be opened with the rights of root, and web.config is
 		// in the hands of somebody else.
 		d.opts.Log.Warn("debugFile leads out of the application's folder and is left out: the folder does not belong to root", "file", own.File)
 		own.File = ""
 	}
 	debug, err := logs.OpenDebug(logs.DebugOptions{
-		Root:    root,
+		Root:    application.Root,
 		Sources: []logs.DebugSource{logs.DebugEnvironment(environ), own},
 		Console: d.opts.Stderr,
 		Program: "perch",
@@ -214,9 +239,10 @@ func (d *Daemon) URLs() []string { return d.sockets.URLs() }
 type change struct {
 	why string
 
-	// touched replaces the workers though their settings stay (spec 2.12:
-	// touching web.config is enough).
-	touched bool
+	// touched is the folder of the application whose own web.config was
+	// written, empty if none was: its workers are replaced though its settings
+	// stay (spec 2.12: touching web.config is enough).
+	touched string
 
 	// asked is set when somebody wants to know that it was done.
 	asked bool
@@ -224,30 +250,34 @@ type change struct {
 
 // Reload reads the configuration again and, if it can be used, makes it the
 // running one: a new plan is built beside the old one, which goes on serving
-// if the new one has errors. Workers are replaced if what they run with has
-// changed.
-func (d *Daemon) Reload(why string) { d.reload(change{why: why, asked: true}) }
+// if there cannot be a new one. Parts of it that have errors stay as they
+// were. Workers are replaced if what they run with has changed. It returns
+// every problem found, and the error that kept the old plan.
+func (d *Daemon) Reload(why string) (config.Problems, error) {
+	return d.reload(change{why: why, asked: true})
+}
 
-func (d *Daemon) reload(c change) {
+func (d *Daemon) reload(c change) (config.Problems, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	before := d.running()
-	next, err := plan.Build(d.input(), d.parts(), before)
-	switch {
-	case err != nil:
+	in := d.input()
+	in.Patient = !c.asked
+	next, err := plan.Build(in, d.parts(), before)
+	if err != nil {
+		if d.reopened != nil {
+			d.reopened.CloseExcept(d.sockets)
+			d.reopened = nil
+		}
 		d.opts.Log.Error("the configuration was not taken over; the one before stays", "why", c.why, "err", err)
-		return
-	case next.WebConfig == "" && before.WebConfig != "" && !c.asked:
-		// A deployment that moves folders takes it away for a moment.
-		d.opts.Log.Warn("web.config is gone; the configuration before stays until it is there again, or until HUP")
-		return
+		return nil, err
 	}
 	d.tell(next.Problems)
 	if next.Problems.HasErrors() {
-		d.opts.Log.Error("the configuration has errors and was not taken over; the one before stays", "why", c.why)
-		return
+		d.opts.Log.Error("the configuration has errors: what they concern stays as it was", "why", c.why)
 	}
 	d.adopt(before, next, c)
+	return next.Problems, nil
 }
 
 // adopt makes next the running plan.
@@ -255,15 +285,12 @@ func (d *Daemon) adopt(before, next *plan.Plan, c change) {
 	d.current.Store(next)
 	d.server.Apply(next.Connections)
 	d.server.SetHandler(next.Handler)
-	d.files.forget()
-	was, is := before.Application, next.Application
-	switch {
-	case is == nil && was != nil:
-		d.retiring.Go(func() { d.retire(was.Pool) })
-	case is != nil && was != nil && (is.Changed(was) || c.touched && !is.IgnoreConfigChanges):
-		next.Commit(c.why)
+	d.useSockets()
+	d.files.follow(next)
+	for _, pool := range next.Commit(before, c.touched, c.why) {
+		d.retiring.Go(func() { d.retire(pool) })
 	}
-	if c.asked || c.touched {
+	if (c.asked || c.touched != "") && !next.Problems.HasErrors() {
 		d.opts.Log.Info("configuration taken over", "why", c.why)
 	}
 }
@@ -302,16 +329,14 @@ func (d *Daemon) Stop(ctx context.Context) error {
 	if d.server != nil {
 		d.server.StopAccepting()
 	}
-	var pool *worker.Pool
-	if p := d.running(); p != nil && p.Application != nil {
-		pool = p.Application.Pool
-	}
 	var stopping sync.WaitGroup
-	if pool != nil {
-		stopping.Go(func() {
-			awaitStarts(ctx, pool)
-			pool.Stop(ctx)
-		})
+	for app := range d.running().Applications {
+		if app.Pool != nil {
+			stopping.Go(func() {
+				awaitStarts(ctx, app.Pool)
+				app.Pool.Stop(ctx)
+			})
+		}
 	}
 	if d.server != nil {
 		if err := d.server.Shutdown(ctx); err != nil {
@@ -320,8 +345,10 @@ func (d *Daemon) Stop(ctx context.Context) error {
 	}
 	stopping.Wait()
 	d.retiring.Wait()
-	if d.sockets != nil {
-		d.sockets.Close()
+	for _, g := range []*listen.Group{d.sockets, d.reopened} {
+		if g != nil {
+			g.Close()
+		}
 	}
 	if d.system != nil {
 		// The applications are gone; the guardian needs no time of theirs.

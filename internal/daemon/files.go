@@ -4,34 +4,80 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/perchserver/perch/internal/config/watch"
 	"github.com/perchserver/perch/internal/plan"
 )
 
-// files follows the files that the running plan depends on: the application's
-// folder, and the sub-folders that requests have led into.
+// files follows the files that the running plan depends on: the folders of its
+// applications, and the sub-folders that requests have led into.
 type files struct {
 	d       *Daemon
 	watcher *watch.Watcher
-	root    *watch.Folder
+	pooled  atomic.Pointer[map[string][]*plan.Application] // those with workers, by folder
 
 	mu      sync.Mutex
+	roots   map[string]*watch.Folder // of applications
 	folders map[string]*watch.Folder // sub-folders
 	stopped bool
 }
 
 func newFiles(d *Daemon) *files {
-	return &files{d: d, watcher: watch.New(d.opts.Log), folders: make(map[string]*watch.Folder)}
+	f := &files{d: d, watcher: watch.New(d.opts.Log), roots: make(map[string]*watch.Folder), folders: make(map[string]*watch.Folder)}
+	if d.opts.Server != "" {
+		f.watcher.Add(filepath.Dir(d.opts.Server), watch.Rule{
+			Match: isName(filepath.Base(d.opts.Server)), Quiet: 100 * time.Millisecond, Most: 2 * time.Second, Changed: f.serverChanged})
+	}
+	return f
 }
 
-// start watches the application's folder.
-func (f *files) start() {
-	f.root = f.watcher.Add(f.d.opts.Folder,
-		watch.Rule{Match: isName("app_offline.htm"), Changed: f.offlineChanged},
-		watch.Rule{Match: isName("web.config"), Quiet: 100 * time.Millisecond, Most: 2 * time.Second, Changed: f.configChanged},
-		watch.Rule{Match: f.isProgram, Quiet: 500 * time.Millisecond, Most: 30 * time.Second, Changed: f.programChanged},
+// follow watches what a plan depends on, and nothing else any more.
+func (f *files) follow(p *plan.Plan) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.stopped {
+		return
+	}
+	roots := make(map[string]bool)
+	pooled := make(map[string][]*plan.Application)
+	for a := range p.Applications {
+		folder := filepath.Clean(a.Folder)
+		roots[folder] = true
+		if a.Pool != nil {
+			pooled[folder] = append(pooled[folder], a)
+		}
+	}
+	f.pooled.Store(&pooled)
+	for folder := range roots {
+		if f.roots[folder] == nil {
+			f.roots[folder] = f.watchRoot(folder)
+		}
+	}
+	visited := make(map[string]bool)
+	p.Folders(func(folder string) { visited[filepath.Clean(folder)] = true })
+	retain(f.roots, roots)
+	retain(f.folders, visited)
+}
+
+// retain ends the watches of folders that are not wanted.
+func retain(watched map[string]*watch.Folder, wanted map[string]bool) {
+	for folder, w := range watched {
+		if !wanted[folder] {
+			w.Stop()
+			delete(watched, folder)
+		}
+	}
+}
+
+// watchRoot watches the folder of an application.
+func (f *files) watchRoot(folder string) *watch.Folder {
+	return f.watcher.Add(folder,
+		watch.Rule{Match: isName("app_offline.htm"), Changed: func([]string) { f.offlineChanged(folder) }},
+		watch.Rule{Match: isName("web.config"), Quiet: 100 * time.Millisecond, Most: 2 * time.Second, Changed: func([]string) { f.configChanged(folder) }},
+		watch.Rule{Match: func(name string) bool { return f.isProgram(folder, name) }, Quiet: 500 * time.Millisecond, Most: 30 * time.Second,
+			Changed: func(names []string) { f.d.replace(folder, "changed: "+listed(names)) }},
 		watch.Rule{Folders: true, Quiet: 100 * time.Millisecond, Most: 2 * time.Second, Changed: f.foldersChanged},
 	)
 }
@@ -42,24 +88,13 @@ func (f *files) visited(folder string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	folder = filepath.Clean(folder)
-	if f.stopped || f.folders[folder] != nil || folder == filepath.Clean(f.d.opts.Folder) {
+	if f.stopped || f.folders[folder] != nil || f.roots[folder] != nil {
 		return
 	}
 	f.folders[folder] = f.watcher.Add(folder,
 		watch.Rule{Match: isName("web.config"), Quiet: 100 * time.Millisecond, Most: 2 * time.Second, Changed: f.subConfigChanged},
 		watch.Rule{Folders: true, Quiet: 100 * time.Millisecond, Most: 2 * time.Second, Changed: f.foldersChanged},
 	)
-}
-
-// forget ends the watches of sub-folders: a new plan names those that its
-// requests lead into.
-func (f *files) forget() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, folder := range f.folders {
-		folder.Stop()
-	}
-	clear(f.folders)
 }
 
 func (f *files) stop() {
@@ -73,10 +108,10 @@ func isName(want string) func(string) bool {
 	return func(name string) bool { return strings.EqualFold(name, want) }
 }
 
-// isProgram reports whether a file of the folder is part of a .NET
-// application, or the program that web.config names: a change of one is a new
-// version of the application.
-func (f *files) isProgram(name string) bool {
+// isProgram reports whether a file of an application's folder is part of a
+// .NET application, or the program that web.config names: a change of one is a
+// new version of the application.
+func (f *files) isProgram(folder, name string) bool {
 	lower := strings.ToLower(name)
 	for _, end := range []string{".dll", ".exe", ".deps.json", ".runtimeconfig.json"} {
 		if strings.HasSuffix(lower, end) {
@@ -86,22 +121,27 @@ func (f *files) isProgram(name string) bool {
 	if lower == "package.json" || lower == "procfile" {
 		return true // what a folder without web.config is recognised by
 	}
-	p := f.d.running()
-	if p == nil || p.Application == nil {
-		return false
+	for _, a := range (*f.pooled.Load())[folder] {
+		program := filepath.Base(strings.ReplaceAll(a.Settings.ProcessPath, `\`, "/"))
+		if strings.EqualFold(strings.TrimSuffix(strings.ToLower(program), ".exe"), lower) {
+			return true
+		}
 	}
-	program := filepath.Base(strings.ReplaceAll(p.Application.Settings.ProcessPath, `\`, "/"))
-	return strings.EqualFold(strings.TrimSuffix(strings.ToLower(program), ".exe"), lower)
+	return false
 }
 
-func (f *files) offlineChanged([]string) {
-	if p := f.d.running(); p != nil && p.Application != nil {
-		p.Application.Pool.CheckOffline()
+func (f *files) offlineChanged(folder string) {
+	for _, a := range (*f.pooled.Load())[folder] {
+		a.Pool.CheckOffline()
 	}
 }
 
-func (f *files) configChanged([]string) {
-	f.d.reload(change{why: "web.config has changed", touched: true})
+func (f *files) serverChanged([]string) {
+	f.d.reload(change{why: filepath.Base(f.d.opts.Server) + " has changed", asked: true})
+}
+
+func (f *files) configChanged(folder string) {
+	f.d.reload(change{why: "web.config has changed", touched: folder})
 }
 
 func (f *files) subConfigChanged([]string) {
@@ -113,8 +153,6 @@ func (f *files) subConfigChanged([]string) {
 func (f *files) foldersChanged([]string) {
 	f.d.reload(change{why: "folders have come or gone"})
 }
-
-func (f *files) programChanged(names []string) { f.d.replace("changed: " + listed(names)) }
 
 // listed names up to three files.
 func listed(names []string) string {
@@ -128,11 +166,12 @@ func listed(names []string) string {
 // running returns the plan of this moment, nil before the first.
 func (d *Daemon) running() *plan.Plan { return d.current.Load() }
 
-// replace replaces the application's workers though its settings stay.
-func (d *Daemon) replace(why string) {
+// replace replaces the workers of the applications in a folder, though their
+// settings stay.
+func (d *Daemon) replace(folder, why string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if p := d.running(); p != nil && p.Application != nil {
-		p.Application.Pool.Replace(p.Application.Settings, why)
+	for _, a := range (*d.files.pooled.Load())[folder] {
+		a.Pool.Replace(a.Settings, why)
 	}
 }

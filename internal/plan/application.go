@@ -2,54 +2,221 @@ package plan
 
 import (
 	"context"
-	"path/filepath"
+	"errors"
+	"fmt"
+	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/perchserver/perch/internal/config"
 	"github.com/perchserver/perch/internal/config/merge"
+	"github.com/perchserver/perch/internal/exchange"
 	"github.com/perchserver/perch/internal/handler/aspnetcore"
 	"github.com/perchserver/perch/internal/handler/forward"
+	"github.com/perchserver/perch/internal/serve"
+	"github.com/perchserver/perch/internal/site"
 	"github.com/perchserver/perch/internal/worker"
 )
 
-// application finds out whether the site's root is an application, and sets
-// up its pool: the one that runs already, or a new one.
-func (b *builder) application(s *merge.Settings) config.Problems {
-	section := ""
-	for _, e := range s.Section("system.webServer/handlers").Entries() {
-		if name, ok := isApplication(e.Text("modules")); ok {
-			section = name
-			break
+// Application is one application of a site: a folder, and the pool whose
+// workers answer for it, unless its files are all there is.
+type Application struct {
+	Name   string // "shop", "shop/api"
+	Path   string // in the site: "/", "/api"
+	Folder string // absolute
+
+	// WebConfig is the path of the folder's web.config, empty if there is
+	// none.
+	WebConfig string
+
+	Settings            *worker.Settings // nil for files alone
+	Pool                *worker.Pool     // nil for files alone
+	IgnoreConfigChanges bool             // disallowRotationOnConfigChange
+
+	node     *site.Node    // of its root
+	layers   []merge.Layer // that hold there
+	handler  exchange.Handler
+	detailed bool // error pages tell everything to everybody
+	broken   bool // its configuration cannot be used
+
+	connections serve.Settings // where it is all that is served
+	limitsAt    config.Pos
+}
+
+// Changed reports whether the workers of a have to be replaced, because the
+// settings they run with are others than those of b. Functions and the
+// host's environment do not count.
+func (a *Application) Changed(b *Application) bool {
+	if a.Settings == nil || b.Settings == nil {
+		return a.Settings != b.Settings
+	}
+	x, y := *a.Settings, *b.Settings
+	for _, s := range []*worker.Settings{&x, &y} {
+		s.Line, s.AppOffline, s.Connect = nil, nil, nil
+	}
+	return !reflect.DeepEqual(x, y)
+}
+
+// application reads what rules the root of an application, and sets up its
+// pool: the one of was, which is what runs there already, or a new one. Where
+// what is there now cannot be used, was is kept as it is. The error is for a
+// folder that cannot be served at all.
+func (r *reader) application(def *appDefinition, was *Application, patient bool) (a *Application, kept bool, err error) {
+	dir := def.dirs[0]
+	a = &Application{Name: strings.TrimSuffix(r.def.name+def.path, "/"), Path: def.path, Folder: dir.folder}
+	key := strings.ToLower(def.path)
+	above := r.above(def.path)
+	r.depend(look(a.Folder))
+	if !def.pool.noOverride {
+		a.WebConfig = webConfig(a.Folder)
+	}
+	if patient && was != nil && !was.broken && was.WebConfig != "" && a.WebConfig == "" && was.Folder == a.Folder {
+		r.parts.Log.Warn("web.config is gone; the configuration before stays until it is there again, or until the configuration is reloaded",
+			"application", a.Name, "folder", a.Folder)
+		r.depend(source{path: was.WebConfig, sum: 1}) // so that the next look is not the last
+		r.apps[key], r.layers[key] = was, was.layers
+		return was, true, nil
+	}
+	r.apps[key] = a
+	if err = servable(a.Folder); err == nil {
+		err = r.root(a, def, above, was)
+	}
+	if err == nil {
+		r.layers[key] = a.layers
+		return a, false, nil
+	}
+	var problems config.Problems
+	if configured := errors.As(err, &problems); configured {
+		err = nil // and noted
+	} else {
+		problems = config.Problems{{Code: config.NoPhysicalPath, Pos: dir.pos, Message: err.Error(), Expected: "the path of a folder that can be served"}}
+		r.note(problems)
+	}
+	if was != nil && !was.broken {
+		r.apps[key], r.layers[key] = was, was.layers
+		return was, true, nil
+	}
+	a.broken, a.node, a.layers = true, r.broken(problems), above
+	r.layers[key] = above
+	return a, false, err
+}
+
+// above returns the layers that hold above the root of an application. Those
+// of folders on the way that are no application are read.
+func (r *reader) above(root string) []merge.Layer {
+	if root == "/" {
+		return r.base
+	}
+	for i := 1; i < len(root); i++ {
+		if root[i] == '/' && r.apps[strings.ToLower(root[:i])] == nil {
+			r.child(root[:i], r.layersOf(root[:i]), nil)
 		}
 	}
+	return r.layersOf(root)
+}
+
+// servable checks that there is something to serve.
+func servable(folder string) error {
+	info, err := os.Stat(folder)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("serve %s: the folder does not exist", folder)
+	case err != nil:
+		return fmt.Errorf("serve %s: %w", folder, err)
+	case !info.IsDir():
+		return fmt.Errorf("serve %s: this is a file; give the folder that it is in", folder)
+	}
+	if _, err := os.ReadDir(folder); err != nil {
+		return fmt.Errorf("serve %s: the folder cannot be read: %w", folder, err)
+	}
+	return nil
+}
+
+// root makes the node of an application's root, and its pool. Problems of the
+// configuration that is read there have been noted when they are the error.
+func (r *reader) root(a *Application, def *appDefinition, above []merge.Layer, was *Application) error {
+	layers, err := r.rootLayers(a, above, was == nil)
+	if err != nil {
+		return err
+	}
+	a.layers = layers
+	settings, problems := merge.Effective(layers, r.at(a.Path), r.resolve)
+	r.note(problems)
+	if settings == nil {
+		return problems
+	}
+	r.note(settings.NotDone())
+	if r.in.Server == "" && a.Path == "/" {
+		a.connections, a.limitsAt = connectionLimits(settings, r.parts.Log)
+		r.limitsAt = a.limitsAt
+	} else if problems := r.misplacedLimits(settings); problems != nil {
+		r.note(problems)
+		return problems
+	}
+	if problems := r.worker(a, def, settings, was); problems.HasErrors() {
+		r.note(problems)
+		return problems
+	}
+	a.detailed = r.development(a.variable(r.host))
+	if def.pool.refused != "" {
+		a.node = &site.Node{Chain: r.pages(refuse(503, 0, def.pool.refused))}
+		return nil
+	}
+	a.node = r.node(settings, r.mount(a.Path))
+	return nil
+}
+
+// applicationSection returns the section of the application that the handlers
+// give requests to, empty if there is none.
+func applicationSection(s *merge.Settings) string {
+	for _, e := range s.Section("system.webServer/handlers").Entries() {
+		if name, ok := isApplication(e.Text("modules")); ok {
+			return name
+		}
+	}
+	return ""
+}
+
+// worker finds out whether there is an application, and sets up its pool.
+func (r *reader) worker(a *Application, def *appDefinition, s *merge.Settings, was *Application) config.Problems {
+	section := applicationSection(s)
 	if section == "" {
 		return nil
 	}
 	e := s.Section(section)
 	if !e.Present {
-		return config.Problems{{Code: config.MissingAttribute, Subject: section, Pos: config.Pos{File: b.plan.WebConfig},
+		return config.Problems{{Code: config.MissingAttribute, Subject: section, Pos: config.Pos{File: a.WebConfig},
 			Message:  "the handlers section gives requests to the application, but " + section + " is missing",
 			Expected: "an element that says with processPath how the application is started"}}
 	}
-	set := b.workerSettings(s, e, section)
-	app := &Application{Settings: set}
-	keys := handlerSettings(e, section)
-	app.IgnoreConfigChanges = strings.EqualFold(keys["disallowrotationonconfigchange"], "true")
-	b.connect(set, e, keys)
-	if b.prev != nil && b.prev.Application != nil {
-		app.Pool, app.known = b.prev.Application.Pool, true
-	} else {
-		log := b.parts.Log
-		if b.parts.AppLog != nil {
-			log = b.parts.AppLog(set.Root, keys)
+	set := r.workerSettings(a, def, s, e, section)
+	if r.parts.Owner != nil {
+		user, warning, err := r.parts.Owner(a.Folder)
+		if err != nil {
+			return config.Problems{{Code: config.NoPhysicalPath, Pos: def.dirs[0].pos, Message: err.Error()}}
 		}
-		app.Pool = worker.New(set, b.parts.Machine, log)
+		if set.User = user; warning != "" && (was == nil || was.Settings == nil) {
+			r.parts.Log.Warn(warning)
+		}
 	}
-	b.plan.Application = app
-	b.app = aspnetcore.Handler(aspnetcore.Settings{Acquire: func(ctx context.Context) (aspnetcore.Worker, error) {
-		w, err := app.Pool.Acquire(ctx)
+	a.Settings = set
+	keys := handlerSettings(e, section)
+	a.IgnoreConfigChanges = strings.EqualFold(keys["disallowrotationonconfigchange"], "true")
+	r.connect(set, e, keys)
+	if was != nil && was.Pool != nil {
+		a.Pool = was.Pool
+	} else {
+		log := r.parts.Log
+		if r.parts.AppLog != nil {
+			log = r.parts.AppLog(set, keys)
+		}
+		a.Pool = worker.New(set, r.parts.Machine, log)
+	}
+	pool := a.Pool
+	a.handler = aspnetcore.Handler(aspnetcore.Settings{Acquire: func(ctx context.Context) (aspnetcore.Worker, error) {
+		w, err := pool.Acquire(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -59,25 +226,25 @@ func (b *builder) application(s *merge.Settings) config.Problems {
 }
 
 // workerSettings translates a section into the settings of a pool.
-func (b *builder) workerSettings(s *merge.Settings, e merge.Element, section string) *worker.Settings {
-	name := filepath.Base(b.in.Folder)
+func (r *reader) workerSettings(a *Application, def *appDefinition, s *merge.Settings, e merge.Element, section string) *worker.Settings {
+	below := strings.TrimSuffix(a.Path, "/")
 	set := &worker.Settings{
-		Name:        name,
-		Root:        b.in.Folder,
-		VirtualPath: "/",
+		Name:        a.Name,
+		Root:        a.Folder,
+		VirtualPath: a.Path,
 		Identity: worker.Identity{
 			Version:       "10.0",
-			AppPool:       name,
-			SiteName:      name,
-			SiteID:        "1",
-			AppConfigPath: "MACHINE/WEBROOT/APPHOST/" + name,
-			ApplicationID: "/LM/W3SVC/1/ROOT",
+			AppPool:       def.pool.name,
+			SiteName:      r.def.name,
+			SiteID:        r.def.id,
+			AppConfigPath: "MACHINE/WEBROOT/APPHOST/" + r.def.name + below,
+			ApplicationID: "/LM/W3SVC/" + r.def.id + "/ROOT" + below,
 		},
 		ProcessPath:         e.Text("processPath"),
 		Arguments:           e.Text("arguments"),
-		Host:                b.in.Environ,
-		Secrets:             b.in.Secrets,
-		User:                b.in.User,
+		Environment:         slices.Clone(def.pool.environment),
+		Host:                r.in.Environ,
+		Secrets:             r.in.Secrets,
 		StartupTimeLimit:    time.Duration(e.Int("startupTimeLimit")) * time.Second,
 		RapidFailsPerMinute: int(e.Int("rapidFailsPerMinute")),
 		Processes:           int(e.Int("processesPerApplication")),
@@ -100,7 +267,7 @@ func (b *builder) workerSettings(s *merge.Settings, e merge.Element, section str
 	set.ShutdownTimeLimit = time.Duration(e.Int("shutdownTimeLimit")) * time.Second
 	set.DisableStartUpErrorPage = e.Bool("disableStartUpErrorPage")
 	if e.Text("hostingModel") == "inprocess" {
-		b.note(config.Problems{{Code: config.NotDone, Severity: config.Warning, Pos: e.Attribute("hostingModel").Pos,
+		r.note(config.Problems{{Code: config.NotDone, Severity: config.Warning, Pos: e.Attribute("hostingModel").Pos,
 			Subject: section + "/@hostingModel",
 			Message: `hostingModel="inprocess" is served out of process for now: the application runs in a process of its own`}})
 	}
@@ -108,16 +275,16 @@ func (b *builder) workerSettings(s *merge.Settings, e merge.Element, section str
 }
 
 // connect gives the settings what joins a pool to the other stages.
-func (b *builder) connect(set *worker.Settings, e merge.Element, keys map[string]string) {
+func (r *reader) connect(set *worker.Settings, e merge.Element, keys map[string]string) {
 	set.DiscardOutput = strings.EqualFold(keys["enableoutofprocessconsoleredirection"], "false")
-	if out := b.parts.Output; out != nil {
+	if out := r.parts.Output; out != nil {
 		name := set.Name
 		set.Line = func(pid int, stream string, line []byte) { out(name, pid, stream, line) }
 	}
-	set.AppOffline = worker.AppOfflineFile(b.in.Folder)
+	set.AppOffline = worker.AppOfflineFile(set.Root)
 	timeout := e.Duration("requestTimeout")
 	passConnection := strings.EqualFold(keys["forwardresponseconnectionheader"], "true")
-	f, noWebSockets, path := b.parts.Forward, set.NoWebSockets, set.VirtualPath
+	f, noWebSockets, path := r.parts.Forward, set.NoWebSockets, set.VirtualPath
 	set.Connect = func(end worker.Endpoint) worker.Channel {
 		return f.Channel(forward.Settings{
 			Address:        end.Address,
@@ -143,4 +310,52 @@ func handlerSettings(e merge.Element, section string) map[string]string {
 		keys[strings.ToLower(h.Text("name"))] = h.Text("value")
 	}
 	return keys
+}
+
+// development reports whether error pages tell everything to everybody
+// (spec 1.5), by the environment that an application has.
+func (h *host) development(own func(name string) string) bool {
+	detailed := own("ASPNETCORE_DETAILEDERRORS")
+	return detailed == "1" || strings.EqualFold(detailed, "true") ||
+		strings.EqualFold(own("ASPNETCORE_ENVIRONMENT"), "Development") ||
+		strings.EqualFold(own("DOTNET_ENVIRONMENT"), "Development")
+}
+
+// variable looks the environment of an application up, where the host's own
+// counts before that of web.config.
+func (a *Application) variable(h *host) func(name string) string {
+	return func(name string) string {
+		if v := h.variable(name); v != "" || a.Settings == nil {
+			return v
+		}
+		for _, v := range slices.Backward(a.Settings.Environment) {
+			if strings.EqualFold(v.Name, name) {
+				return v.Value
+			}
+		}
+		return ""
+	}
+}
+
+// lookup indexes an environment by name, without regard to case.
+func lookup(environ []string) map[string]string {
+	m := make(map[string]string, len(environ))
+	for _, e := range environ {
+		if name, value, ok := strings.Cut(e, "="); ok {
+			m[strings.ToUpper(name)] = value
+		}
+	}
+	return m
+}
+
+func (h *host) variable(name string) string { return h.environ[strings.ToUpper(name)] }
+
+// resolve is the variables of web.config's %NAME%. The port is not among
+// them: it is chosen when the application starts.
+func (h *host) resolve(name string) (string, bool) {
+	if strings.EqualFold(name, "HTTP_PLATFORM_PORT") {
+		return "", false
+	}
+	v, ok := h.environ[strings.ToUpper(name)]
+	return v, ok
 }

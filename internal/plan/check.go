@@ -5,44 +5,47 @@ import (
 	"github.com/perchserver/perch/internal/site"
 )
 
-// Check reads the whole configuration of a folder, sub-folders included, and
-// returns every problem. It starts nothing. The error is for a folder that
-// cannot be served at all.
+// Check reads the whole configuration, sub-folders included, and returns every
+// problem. It starts nothing. The error is for what cannot be served at all.
 func Check(in Input, parts Parts) (config.Problems, error) {
-	b, p, err := build(in, parts, nil)
+	p, err := Build(in, parts, nil)
 	if err != nil {
 		return nil, err
 	}
-	f := b.folders()
-	f.report = func(found config.Problems) {
-		for _, problem := range found {
-			p.Problems.Add(problem)
+	for _, s := range p.Sites {
+		v := visitor{reader: s.reader}
+		s.reader.report = func(found config.Problems) {
+			for _, problem := range found {
+				p.Problems.Add(problem)
+			}
 		}
+		v.visit("/", s.Applications[0].node)
 	}
-	f.visit("/", b.top)
 	p.Problems.Sort()
 	return p.Problems, nil
+}
+
+// visitor reads all folders of a site.
+type visitor struct {
+	reader  *reader
+	visited int
 }
 
 // mostVisited bounds a check of folders that links have made endless.
 const mostVisited = 10_000
 
 // visit reads everything below a path.
-func (f *folders) visit(path string, node *site.Node) {
-	if f.visited++; f.visited > mostVisited {
+func (v *visitor) visit(path string, node *site.Node) {
+	if v.visited++; v.visited > mostVisited {
 		return
 	}
-	children, err := f.Below(path, node)
+	children, err := v.reader.Below(path, node)
 	if err != nil {
 		return
 	}
 	for _, c := range children {
-		below := path + "/" + c.Name
-		if path == "/" {
-			below = "/" + c.Name
-		}
-		if len(below) < 1024 {
-			f.visit(below, c.Node)
+		if at := join(path, c.Name); len(at) < 1024 {
+			v.visit(at, c.Node)
 		}
 	}
 }

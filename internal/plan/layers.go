@@ -4,8 +4,10 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/perchserver/perch/internal/config"
@@ -22,54 +24,64 @@ import (
 //go:embed defaults.config
 var defaults []byte
 
-// rootLayer reads the folder's own web.config. Where that names no
-// application, or is not there, what the folder is recognised to hold lies
-// beneath it: a file that only sets a limit must not turn an application into
-// a folder whose files are published.
-func (b *builder) rootLayer() (merge.Layer, error) {
-	builtIn, problems := merge.Load("built-in defaults", defaults)
-	if problems.HasErrors() {
-		return merge.Layer{}, fmt.Errorf("built-in configuration: %w", problems.Err())
-	}
-	b.layers = []merge.Layer{{File: builtIn, At: "/"}}
-	b.plan.WebConfig = webConfig(b.in.Folder)
-	layer := merge.Layer{At: "/", Application: true}
-	if b.plan.WebConfig != "" {
-		if layer.File = b.load(b.plan.WebConfig); layer.File == nil || namesApplication(layer) {
-			return layer, nil
+// rootLayers returns the layers that hold at the root of an application: those
+// above it, and its own web.config. Where that names no application, or is not
+// there, what the folder is recognised to hold lies beneath it: a file that
+// only sets a limit must not turn an application into a folder whose files are
+// published.
+func (r *reader) rootLayers(a *Application, above []merge.Layer, first bool) ([]merge.Layer, error) {
+	layers := slices.Clip(above)
+	own := merge.Layer{At: r.at(a.Path), Application: true}
+	if a.WebConfig != "" {
+		file, problems := r.load(a.WebConfig)
+		if own.File = file; file == nil {
+			return nil, problems
+		}
+		if namesApplication(own) {
+			return append(layers, own), nil
 		}
 	}
-	found, err := recognize.Folder(b.in.Folder)
+	if a.Path != "/" && r.answered(layers, a.Path) {
+		return append(layers, own), nil // the application above passes it on
+	}
+	r.dependOnContent(a.Folder)
+	found, err := recognize.Folder(a.Folder)
 	switch {
-	case err != nil && layer.File != nil:
-		return layer, nil // the file says that files are served
+	case err != nil && own.File == nil && r.in.Server == "":
+		return nil, err
 	case err != nil:
-		return layer, err
+		return append(layers, own), nil // files are served, or what is below
 	case found.Section == "":
-		b.first("the folder holds no application: its files are served")
-		return layer, nil
+		r.first(first, "the folder holds no application: its files are served", a)
+		return append(layers, own), nil
 	}
-	b.first("web.config names no application: " + found.Why)
-	recognised, problems := merge.Load(filepath.Join(b.in.Folder, "web.config")+" (recognised)", recognize.WebConfig(found))
+	r.first(first, "web.config names no application: "+found.Why, a)
+	recognised, problems := merge.Load(filepath.Join(a.Folder, "web.config")+" (recognised)", recognize.WebConfig(found))
 	if problems.HasErrors() {
-		return layer, fmt.Errorf("configuration for the recognised application: %w", problems.Err())
+		return nil, fmt.Errorf("configuration for the recognised application: %w", problems.Err())
 	}
-	b.layers = append(b.layers, merge.Layer{File: recognised, At: "/", Application: true})
-	return layer, nil
+	return append(layers, merge.Layer{File: recognised, At: own.At, Application: true}, own), nil
 }
 
 // first logs what is worth a line at the start, and not at every reload.
-func (b *builder) first(line string) {
-	if b.prev == nil {
-		b.parts.Log.Info(line, "folder", b.in.Folder)
+func (r *reader) first(first bool, line string, a *Application) {
+	if first {
+		r.parts.Log.Info(line, "folder", a.Folder)
 	}
+}
+
+// answered reports whether an application answers at a path by the settings of
+// layers alone.
+func (r *reader) answered(layers []merge.Layer, path string) bool {
+	layers = append(slices.Clip(layers), merge.Layer{At: r.at(path), Application: true})
+	s, _ := merge.Effective(layers, r.at(path), r.resolve)
+	return s != nil && applicationSection(s) != ""
 }
 
 // namesApplication reports whether a file decides itself who handles
 // requests: it has a section of an application, or clears the handlers.
 func namesApplication(layer merge.Layer) bool {
-	layer.At = "/"
-	s, _ := merge.Effective([]merge.Layer{layer}, "/", nil)
+	s, _ := merge.Effective([]merge.Layer{layer}, layer.At, nil)
 	if s == nil {
 		return true // its errors will be told
 	}
@@ -86,19 +98,22 @@ const maxFile = 11 << 20
 
 // load reads and checks one file. What it finds wrong is noted; the result is
 // nil if the file cannot be used.
-func (b *builder) load(path string) *merge.File {
+func (r *reader) load(path string) (*merge.File, config.Problems) {
+	s := look(path)
 	data, err := ownfile.Read(filepath.Dir(path), filepath.Base(path), maxFile)
+	if err == nil {
+		s.sum = maphash.Bytes(r.seed, data)
+	}
+	r.depend(s)
 	if err != nil {
-		b.plan.Problems.Add(config.Problem{Code: config.NotText, Pos: config.Pos{File: path},
-			Message: "the file cannot be read: " + cause(err)})
-		return nil
+		unreadable := config.Problems{{Code: config.Unreadable, Pos: config.Pos{File: path},
+			Message: "the file cannot be read: " + cause(err)}}
+		r.note(unreadable)
+		return nil, unreadable
 	}
 	file, problems := merge.Load(path, data)
-	b.note(problems)
-	if problems.HasErrors() {
-		return nil
-	}
-	return file
+	r.note(problems)
+	return file, problems
 }
 
 // cause is the bare reason of a file error, whose path is told elsewhere.
@@ -110,43 +125,9 @@ func cause(err error) string {
 	return err.Error()
 }
 
-// note adds problems to those of the plan; a warning once for each subject.
-func (b *builder) note(problems config.Problems) {
-	for _, p := range problems {
-		if p.Severity == config.Warning && p.Subject != "" {
-			if b.told[p.Subject] {
-				continue
-			}
-			b.told[p.Subject] = true
-		}
-		b.plan.Problems.Add(p)
-	}
-}
-
-// root makes the node of the site's root, and the application.
-func (b *builder) root(layer merge.Layer) *site.Node {
-	before := b.plan.Problems
-	if b.plan.WebConfig != "" && layer.File == nil {
-		return b.broken(before)
-	}
-	b.layers = append(b.layers, layer)
-	settings, problems := merge.Effective(b.layers, "/", b.resolve)
-	b.note(problems)
-	if settings == nil {
-		return b.broken(problems)
-	}
-	b.note(settings.NotDone())
-	b.limits(settings)
-	if problems := b.application(settings); problems.HasErrors() {
-		b.note(problems)
-		return b.broken(problems)
-	}
-	return b.node(settings)
-}
-
 // broken is the node of a part whose configuration is in error: it answers
 // 500.19, or 500.0 where the module's own section is at fault (spec 1.3).
-func (b *builder) broken(problems config.Problems) *site.Node {
+func (h *host) broken(problems config.Problems) *site.Node {
 	e := &exchange.Error{Status: 500, SubStatus: 19, Op: "read configuration",
 		Public: "The configuration of this part of the site is in error", Err: &configError{problems}}
 	for _, p := range problems {
@@ -154,7 +135,7 @@ func (b *builder) broken(problems config.Problems) *site.Node {
 			e.SubStatus = 0
 		}
 	}
-	return &site.Node{Chain: exchange.HandlerFunc(func(*exchange.Exchange) error { return e })}
+	return &site.Node{Chain: h.pages(exchange.HandlerFunc(func(*exchange.Exchange) error { return e }))}
 }
 
 // configError tells problems of the configuration on an error page.
@@ -176,4 +157,32 @@ func (e *configError) Report() exchange.Report {
 	}
 	r.Advice = append(r.Advice, "run `perch check` in this folder: it lists every problem with its line")
 	return r
+}
+
+// webConfig finds the file, whose name Windows compares without case.
+func webConfig(folder string) string {
+	exact := filepath.Join(folder, "web.config")
+	if _, err := os.Lstat(exact); err == nil {
+		return exact
+	}
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return ""
+	}
+	for _, e := range entries {
+		if strings.EqualFold(e.Name(), "web.config") {
+			return filepath.Join(folder, e.Name())
+		}
+	}
+	return ""
+}
+
+// dependOnContent notes the files of a folder that tell what it holds.
+func (r *reader) dependOnContent(folder string) {
+	entries, _ := os.ReadDir(folder)
+	for _, e := range entries {
+		if name := strings.ToLower(e.Name()); strings.HasSuffix(name, ".json") || name == "procfile" {
+			r.depend(look(filepath.Join(folder, e.Name())))
+		}
+	}
 }

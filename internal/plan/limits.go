@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"log/slog"
+
 	"github.com/perchserver/perch/internal/config"
 	"github.com/perchserver/perch/internal/config/merge"
 	"github.com/perchserver/perch/internal/serve"
@@ -8,30 +10,30 @@ import (
 
 const limitsSection = "perch/limits"
 
-// limits sets what every connection is held to.
-func (b *builder) limits(s *merge.Settings) {
+// connectionLimits is what every connection is held to, and where that is
+// written.
+func connectionLimits(s *merge.Settings, log *slog.Logger) (serve.Settings, config.Pos) {
 	e := s.Section(limitsSection)
-	b.limitsAt = e.Pos()
 	set := serve.Settings{
 		HeaderTime: e.Duration("headerWaitTimeout"),
 		IdleTime:   e.Duration("connectionTimeout"),
 		DrainTime:  e.Duration("drainTimeout"),
 		BodyGrace:  e.Duration("minBytesGracePeriod"),
 		MinRate:    e.Int("minBytesPerSecond"),
-		Log:        b.parts.Log,
+		Log:        log,
 	}
 	set.Head.Line = int(e.Int("maxRequestLineSize"))
 	set.Head.Fields = int(e.Int("maxRequestHeadersTotalSize"))
 	set.Head.Count = int(e.Int("maxRequestHeaderCount"))
-	b.plan.Connections = set
+	return set, e.Pos()
 }
 
 // misplacedLimits tells of limits that are set for a part of the site: when
 // they apply, the URL of a request is not known yet. An administrator who
 // wrote them there would trust in a limit that nobody keeps.
-func (b *builder) misplacedLimits(s *merge.Settings) config.Problems {
+func (r *reader) misplacedLimits(s *merge.Settings) config.Problems {
 	e := s.Section(limitsSection)
-	if !e.Present || e.Pos() == b.limitsAt {
+	if !e.Present || e.Pos() == r.limitsAt {
 		return nil
 	}
 	return config.Problems{{

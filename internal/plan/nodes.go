@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/perchserver/perch/internal/config"
 	"github.com/perchserver/perch/internal/config/merge"
@@ -15,121 +14,114 @@ import (
 	"github.com/perchserver/perch/internal/site"
 )
 
-// folders is the source of the site's tree: it reads sub-folders when requests
-// first lead into them, and finds those with a web.config of their own and
-// the paths that <location> elements speak of. The tree calls it from one
-// goroutine at a time.
-type folders struct {
-	b      *builder
-	layers map[string][]merge.Layer // that hold in a folder, by its path in lower case
-	report func(config.Problems)    // told what is found wrong
-
-	good *goodFiles // as they were when they could last be used
-
-	visited int // by a check
-}
-
-// goodFiles are the sub-folders' files that could be used, by path. Plans hand
-// them on: a file that becomes unusable while the host runs keeps its last
-// good settings, and only one that never was usable is answered with 500.19.
-type goodFiles struct {
-	mu    sync.Mutex
-	files map[string]*merge.File
-}
-
-// lastGood returns file, or the last one that could be used from its path.
-func (f *folders) lastGood(path string, file *merge.File) *merge.File {
-	f.good.mu.Lock()
-	defer f.good.mu.Unlock()
-	if file == nil {
-		return f.good.files[path]
-	}
-	f.good.files[path] = file
-	return file
-}
-
-func (b *builder) folders() *folders {
-	good := &goodFiles{files: make(map[string]*merge.File)}
-	if b.prev != nil {
-		good = b.prev.good
-	}
-	b.plan.good = good
-	return &folders{b: b, layers: map[string][]merge.Layer{"/": b.layers}, report: b.tell, good: good}
-}
-
 // Below implements site.Source.
-func (f *folders) Below(path string, parent *site.Node) ([]site.Child, error) {
-	layers := f.layersOf(path)
-	dir := filepath.Join(f.b.in.Folder, filepath.FromSlash(path))
+func (r *reader) Below(path string, parent *site.Node) ([]site.Child, error) {
+	layers := r.layersOf(path)
+	dir := r.physical(path)
+	r.depend(look(dir))
 	names := subfolders(dir)
-	if names != nil && f.b.parts.Visited != nil {
-		f.b.parts.Visited(dir)
+	if names != nil {
+		r.visit(dir)
 	}
-	own := located(layers, path)
-	for _, name := range own {
+	for _, name := range append(r.mounted(path), located(layers, r.at(path))...) {
 		if !slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, name) }) {
 			names = append(names, name)
 		}
 	}
 	children := make([]site.Child, 0, len(names))
 	for _, name := range names {
-		children = append(children, f.child(path, name, layers, parent))
+		children = append(children, site.Child{Name: name, Node: r.child(join(path, name), layers, parent)})
 	}
 	return children, nil
 }
 
-// child makes the node of one segment below path, if it has settings of its
-// own.
-func (f *folders) child(path, name string, layers []merge.Layer, parent *site.Node) site.Child {
-	at := strings.TrimSuffix(path, "/") + "/" + name
-	file := webConfig(filepath.Join(f.b.in.Folder, filepath.FromSlash(at)))
-	if file == "" && !spokenOf(layers, at) {
-		return site.Child{Name: name, Node: parent}
+// child returns the node of a path below that of parent: one of its own, if
+// it has settings of its own.
+func (r *reader) child(at string, layers []merge.Layer, parent *site.Node) *site.Node {
+	m := r.mount(at)
+	mounted := strings.EqualFold(m.path, at)
+	if a := r.apps[strings.ToLower(at)]; a != nil {
+		return a.node
 	}
-	b := &builder{in: f.b.in, parts: f.b.parts, environ: f.b.environ, app: f.b.app, plan: &Plan{}, told: f.b.told}
-	defer func() { f.report(b.plan.Problems) }()
+	file := r.configFile(at)
+	if file == "" && !mounted && !spokenOf(layers, r.at(at)) {
+		return parent
+	}
 	if file != "" {
-		layer := merge.Layer{File: f.lastGood(file, b.load(file)), At: at}
-		if layer.File == nil {
-			return site.Child{Name: name, Node: b.broken(b.plan.Problems)}
+		loaded, problems := r.load(file)
+		if loaded = r.good.last(file, loaded); loaded == nil {
+			return r.broken(problems)
 		}
-		layers = append(slices.Clip(layers), layer)
-		f.layers[strings.ToLower(at)] = layers
+		r.visit(filepath.Dir(file))
+		layers = append(slices.Clip(layers), merge.Layer{File: loaded, At: r.at(at)})
+		r.layers[strings.ToLower(at)] = layers
 	}
-	settings, problems := merge.Effective(layers, at, b.resolve)
-	b.note(problems)
+	settings, problems := merge.Effective(layers, r.at(at), r.resolve)
+	r.note(problems)
 	if settings == nil {
-		return site.Child{Name: name, Node: b.broken(problems)}
+		return r.broken(problems)
 	}
-	b.note(settings.NotDone())
-	if problems := f.b.misplacedLimits(settings); problems != nil {
-		b.note(problems)
-		return site.Child{Name: name, Node: b.broken(problems)}
+	r.note(settings.NotDone())
+	if problems := r.misplacedLimits(settings); problems != nil {
+		r.note(problems)
+		return r.broken(problems)
 	}
-	return site.Child{Name: name, Node: b.node(settings)}
+	return r.node(settings, m)
+}
+
+// configFile returns the web.config that is read at a URL path, empty if there
+// is none.
+func (r *reader) configFile(at string) string {
+	if !r.mayConfigure(at) {
+		return ""
+	}
+	folder := r.physical(at)
+	r.depend(look(folder)) // where one may come
+	return webConfig(folder)
+}
+
+// mounted returns the next segments below a path of virtual directories.
+func (r *reader) mounted(path string) []string {
+	var names []string
+	for i := range r.mounts {
+		if name, ok := nextSegment(r.mounts[i].path, path); ok {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// nextSegment returns the segment of a path that follows on a folder above it.
+func nextSegment(path, folder string) (string, bool) {
+	prefix := strings.TrimSuffix(folder, "/") + "/"
+	if len(path) <= len(prefix) || !strings.EqualFold(path[:len(prefix)], prefix) {
+		return "", false
+	}
+	name, _, _ := strings.Cut(path[len(prefix):], "/")
+	return name, true
 }
 
 // tell logs problems that were found while serving: the plan's own list is
 // complete when Build returns.
-func (b *builder) tell(problems config.Problems) {
+func (h *host) tell(problems config.Problems) {
 	problems.Sort()
 	for _, p := range problems {
 		if p.Severity == config.Error {
-			b.parts.Log.Error(p.String(), "hint", p.Hint)
+			h.parts.Log.Error(p.String(), "hint", p.Hint)
 		} else {
-			b.parts.Log.Warn(p.String())
+			h.parts.Log.Warn(p.String())
 		}
 	}
 }
 
 // layersOf returns the layers that hold in a folder: those of the nearest
 // folder above it that has a web.config.
-func (f *folders) layersOf(path string) []merge.Layer {
+func (r *reader) layersOf(path string) []merge.Layer {
 	for p := strings.ToLower(path); ; p = p[:strings.LastIndexByte(p, '/')] {
 		if p == "" {
-			return f.layers["/"]
+			return r.layers["/"]
 		}
-		if l, ok := f.layers[p]; ok {
+		if l, ok := r.layers[p]; ok {
 			return l
 		}
 	}
@@ -155,46 +147,44 @@ func subfolders(dir string) []string {
 	return names
 }
 
-// located returns the next segments below path of all <location> paths.
-func located(layers []merge.Layer, path string) []string {
+// located returns the next segments below a configuration path of all
+// <location> paths.
+func located(layers []merge.Layer, at string) []string {
 	var names []string
-	for _, l := range layers {
-		if l.File == nil {
-			continue
+	eachLocation(layers, func(path string) {
+		if name, ok := nextSegment(path, at); ok {
+			names = append(names, name)
 		}
-		for _, location := range l.File.Locations() {
-			full := strings.TrimSuffix(l.At, "/") + "/" + strings.Trim(location, "/")
-			prefix := strings.TrimSuffix(path, "/") + "/"
-			if len(full) > len(prefix) && strings.EqualFold(full[:len(prefix)], prefix) {
-				name, _, _ := strings.Cut(full[len(prefix):], "/")
-				names = append(names, name)
-			}
-		}
-	}
+	})
 	return names
 }
 
-// spokenOf reports whether a <location> is exactly at.
-func spokenOf(layers []merge.Layer, at string) bool {
+// spokenOf reports whether a <location> is exactly at a configuration path.
+func spokenOf(layers []merge.Layer, at string) (spoken bool) {
+	eachLocation(layers, func(path string) { spoken = spoken || strings.EqualFold(path, at) })
+	return spoken
+}
+
+// eachLocation calls f with the configuration path of every <location>.
+func eachLocation(layers []merge.Layer, f func(path string)) {
 	for _, l := range layers {
 		if l.File == nil {
 			continue
 		}
 		for _, location := range l.File.Locations() {
-			if strings.EqualFold(strings.TrimSuffix(l.At, "/")+"/"+strings.Trim(location, "/"), at) {
-				return true
-			}
+			f(strings.Trim(strings.Trim(l.At, "/")+"/"+strings.Trim(location, "/"), "/"))
 		}
 	}
-	return false
 }
 
-// node joins modules and handlers for the settings that hold at one place.
-func (b *builder) node(s *merge.Settings) *site.Node {
+// node joins modules and handlers for the settings that hold at one place of
+// a virtual directory.
+func (r *reader) node(s *merge.Settings, m *mount) *site.Node {
+	a := r.apps[strings.ToLower(m.app)]
 	limits := s.Section("system.webServer/security/requestFiltering").Child("requestLimits")
-	choice := &site.Choice{Folder: b.in.Folder}
+	choice := &site.Choice{Folder: m.folder, Prefix: strings.TrimSuffix(m.path, "/")}
 	for _, e := range s.Section("system.webServer/handlers").Entries() {
-		entry := site.Entry{Path: e.Text("path"), Handler: b.handler(s, e)}
+		entry := site.Entry{Path: e.Text("path"), Handler: r.handler(s, e, a, m)}
 		if verbs := e.Text("verb"); verbs != "*" {
 			for _, v := range strings.Split(verbs, ",") {
 				entry.Verbs = append(entry.Verbs, strings.TrimSpace(v))
@@ -206,7 +196,11 @@ func (b *builder) node(s *merge.Settings) *site.Node {
 		choice.Entries = append(choice.Entries, entry)
 	}
 	filter := reqfilter.Module(reqfilter.Settings{MaxBody: limits.Int("maxAllowedContentLength")})
-	return &site.Node{Chain: filter(choice)}
+	pages := r.pages
+	if a.detailed {
+		pages = r.detailedPages
+	}
+	return &site.Node{Chain: pages(filter(choice))}
 }
 
 func resource(name string) site.Resource {
@@ -244,22 +238,22 @@ func isApplication(modules string) (section string, ok bool) {
 }
 
 // handler returns the handler of one entry.
-func (b *builder) handler(s *merge.Settings, e merge.Element) exchange.Handler {
+func (r *reader) handler(s *merge.Settings, e merge.Element, a *Application, m *mount) exchange.Handler {
 	modules := e.Text("modules")
 	if _, ok := isApplication(modules); ok {
-		if b.app != nil {
-			return b.app
+		if a.handler != nil {
+			return a.handler
 		}
-		return refuse(500, 0, "an application handler is set here, but not at the root of the site: only a whole folder can be an application")
+		return refuse(500, 0, "an application handler is set here, but not at the root of the application: only a whole folder can be one")
 	}
 	if isStatic(modules) {
-		h, err := static.New(b.staticSettings(s))
+		h, err := static.New(staticSettings(s, m))
 		if err != nil {
 			return refuse(500, 19, err.Error())
 		}
 		return h
 	}
-	b.note(config.Problems{{Code: config.NotDone, Severity: config.Warning, Pos: e.Pos(),
+	r.note(config.Problems{{Code: config.NotDone, Severity: config.Warning, Pos: e.Pos(),
 		Subject: "system.webServer/handlers/" + modules,
 		Message: "the handler " + modules + " is not there: requests for it are answered with 500.21"}})
 	return refuse(500, 21, "the handler "+e.Text("name")+" needs the module "+modules+", which Perch does not have")
@@ -272,8 +266,8 @@ func refuse(status, sub int, why string) exchange.Handler {
 }
 
 // staticSettings are those of defaultDocument and staticContent.
-func (b *builder) staticSettings(s *merge.Settings) static.Settings {
-	set := static.Settings{Root: b.in.Folder}
+func staticSettings(s *merge.Settings, m *mount) static.Settings {
+	set := static.Settings{Root: m.folder, Prefix: m.path}
 	if d := s.Section("system.webServer/defaultDocument"); d.Bool("enabled") {
 		for _, f := range d.Child("files").Entries() {
 			set.DefaultDocuments = append(set.DefaultDocuments, f.Text("value"))

@@ -1,21 +1,15 @@
 // Package plan turns what the administrator wrote into what the stages do: it
-// reads the configuration of a folder, checks it, and joins modules, handlers,
-// pools and sites into one handler. It is the only package that knows both
-// the configuration and the stages.
+// reads the configuration of a server or of one folder, checks it, and joins
+// modules, handlers, pools and sites into one handler. It is the only package
+// that knows both the configuration and the stages.
 //
-// Build prepares a plan and changes nothing; Commit makes it the one that
-// pools follow. internal/daemon owns the running plan, internal/cli builds
-// one to check it.
+// Build prepares a plan; Commit makes it the one that pools follow.
+// internal/daemon owns the running plan, internal/cli builds one to check it.
 package plan
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
-	"reflect"
-	"slices"
 	"strings"
 
 	"github.com/perchserver/perch/internal/config"
@@ -29,15 +23,20 @@ import (
 	"github.com/perchserver/perch/internal/worker"
 )
 
-// Input is what is to be served.
+// Input is what is to be served: the sites of an applicationHost.config, or
+// one folder as a site of its own.
 type Input struct {
-	Folder   string           // the application's folder, absolute
-	Bindings []listen.Binding // with the ports that were given
-	Environ  []string         // of the host, "NAME=value"
-	Secrets  []string         // names in Environ that no application may see
+	Server string // path of applicationHost.config, absolute; empty: Folder is served
 
-	// User runs the application; nil is the host's own.
-	User *worker.Account
+	Folder   string           // of the site's application, absolute
+	Bindings []listen.Binding // of the site
+
+	Environ []string // of the host, "NAME=value"
+	Secrets []string // names in Environ that no application may see
+
+	// Patient keeps the application of the plan before whose web.config is
+	// gone: a deployment that moves folders takes it away for a moment.
+	Patient bool
 }
 
 // Parts are the long-lived things that a plan is joined to. They outlive it.
@@ -46,9 +45,17 @@ type Parts struct {
 	Forward *forward.Forwarder
 	Machine worker.Machine
 
+	// Listen opens what is not open yet for the bindings, and returns them in
+	// their order with the ports that the system chose. Nil: nobody listens.
+	Listen func([]listen.Binding) ([]listen.Binding, error)
+
+	// Owner tells which user runs the applications of a folder, nil for the
+	// host's own, and what is worth a warning about that. It may be nil.
+	Owner func(folder string) (account *worker.Account, warning string, err error)
+
 	// AppLog returns the log of one application, which gets the host's lines
 	// about it and what its debug settings ask for. Nil: Log.
-	AppLog func(root string, handlerSettings map[string]string) *slog.Logger
+	AppLog func(settings *worker.Settings, handlerSettings map[string]string) *slog.Logger
 
 	// Output is given each line that an application writes. Nil: dropped.
 	Output func(application string, pid int, stream string, line []byte)
@@ -66,183 +73,207 @@ type Plan struct {
 	Connections serve.Settings
 
 	// Problems is everything found, errors and warnings. A plan with errors
-	// serves all the same: the part they concern answers with an error.
+	// serves all the same: the part they concern stays as it was in the plan
+	// before, or answers with an error where there is none.
 	Problems config.Problems
 
-	// Application is what answers in the folder, nil for files alone.
-	Application *Application
+	// Sites are those that are served.
+	Sites []*Site
 
-	// WebConfig is the path of the folder's web.config, empty if there is none.
-	WebConfig string
-
-	Bindings []listen.Binding
-
-	good *goodFiles
+	*host
+	byName map[string]*Site      // by name in lower case
+	kept   map[*Application]bool // taken over because what is there now cannot be used
 }
 
-// Application is one application of a plan and the pool it runs in.
-type Application struct {
-	Settings            *worker.Settings
-	Pool                *worker.Pool
-	IgnoreConfigChanges bool // disallowRotationOnConfigChange
+// host is what the sites of a plan share. It does not change, and plans hand
+// it on.
+type host struct {
+	in      Input
+	parts   Parts
+	environ map[string]string // names in upper case
+	base    []merge.Layer     // outside of all sites
 
-	known bool // the pool was there before this plan
+	// The pages of errors, and those that tell everything to everybody.
+	pages, detailedPages exchange.Module
 }
 
 // Build reads the configuration and prepares a plan. prev is the running one,
-// whose pools are taken over, or nil. The error is for a folder that cannot be
-// served at all; what is wrong inside the configuration is in Problems.
+// whose pools are taken over, and its sites where nothing has changed, or
+// nil. The error is for what cannot be served at all; what is wrong inside the
+// configuration is in Problems.
 func Build(in Input, parts Parts, prev *Plan) (*Plan, error) {
-	_, p, err := build(in, parts, prev)
-	return p, err
-}
-
-func build(in Input, parts Parts, prev *Plan) (*builder, *Plan, error) {
-	b := &builder{in: in, parts: parts, prev: prev, environ: lookup(in.Environ), told: make(map[string]bool)}
-	if err := b.folder(); err != nil {
-		return nil, nil, err
-	}
-	p := &Plan{Bindings: in.Bindings, Connections: serve.Settings{Log: parts.Log}}
-	b.plan = p
-	layer, err := b.rootLayer()
+	b, err := newBuilder(in, parts, prev)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	b.top = b.root(layer)
-	p.Handler = errorpage.Module(errorpage.Settings{
-		Development: b.development(),
-		Log:         parts.Log,
-		MoreLink:    b.variable("ANCM_ADDITIONAL_ERROR_PAGE_LINK"),
-	})(site.NewTable(b.bindings(site.NewTree(b.top, b.folders()))))
-	p.Problems.Sort()
-	b.prev = nil // or every plan would hold all before it
-	return b, p, nil
-}
-
-// Commit lets the pools follow the plan. It cannot fail.
-func (p *Plan) Commit(why string) {
-	if a := p.Application; a != nil && a.known {
-		a.Pool.Replace(a.Settings, why)
+	defs := b.definitions()
+	if err := b.listen(defs); err != nil {
+		return nil, err
 	}
-}
-
-// Changed reports whether the workers of a have to be replaced, because the
-// settings they run with are others than those of b. Functions and the
-// host's environment do not count.
-func (a *Application) Changed(b *Application) bool {
-	if a == nil || b == nil {
-		return a != b
+	for _, def := range defs {
+		s, err := b.site(def)
+		if err != nil {
+			return nil, err
+		}
+		b.plan.Sites = append(b.plan.Sites, s)
+		b.plan.byName[strings.ToLower(s.Name)] = s
+		b.note(s.problems)
 	}
-	x, y := *a.Settings, *b.Settings
-	for _, s := range []*worker.Settings{&x, &y} {
-		s.Line, s.AppOffline, s.Connect = nil, nil, nil
+	b.plan.Handler = b.table()
+	b.plan.Connections = serve.Settings{Log: b.parts.Log}
+	if b.in.Server == "" && !b.plan.Sites[0].Applications[0].broken {
+		b.plan.Connections = b.plan.Sites[0].Applications[0].connections
 	}
-	return !reflect.DeepEqual(x, y)
+	b.plan.Problems.Sort()
+	return b.plan, nil
 }
 
 // builder is the work on one plan.
 type builder struct {
-	in      Input
-	parts   Parts
-	prev    *Plan
-	plan    *Plan
-	environ map[string]string // names in upper case
-	layers  []merge.Layer
-	app     exchange.Handler // of the application; nil: none
-	top     *site.Node       // of the site's root
-	told    map[string]bool  // warnings that were given, by subject
-
-	limitsAt config.Pos // of the limits that hold
+	*host
+	in   Input // of this plan
+	prev *Plan
+	plan *Plan
+	told map[string]bool // problems that were noted
 }
 
-// folder checks that there is something to serve.
-func (b *builder) folder() error {
-	info, err := os.Stat(b.in.Folder)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return fmt.Errorf("serve %s: the folder does not exist", b.in.Folder)
-	case err != nil:
-		return fmt.Errorf("serve %s: %w", b.in.Folder, err)
-	case !info.IsDir():
-		return fmt.Errorf("serve %s: this is a file; give the folder that it is in", b.in.Folder)
+func newBuilder(in Input, parts Parts, prev *Plan) (*builder, error) {
+	b := &builder{in: in, prev: prev, told: make(map[string]bool)}
+	if prev == nil {
+		prev = new(Plan)
 	}
-	if _, err := os.ReadDir(b.in.Folder); err != nil {
-		return fmt.Errorf("serve %s: the folder cannot be read: %w", b.in.Folder, err)
+	if b.host = prev.host; b.host == nil {
+		h, err := newHost(in, parts)
+		if err != nil {
+			return nil, err
+		}
+		b.host = h
+	}
+	b.plan = &Plan{host: b.host, byName: make(map[string]*Site), kept: make(map[*Application]bool)}
+	return b, nil
+}
+
+func newHost(in Input, parts Parts) (*host, error) {
+	builtIn, problems := merge.Load("built-in defaults", defaults)
+	if problems.HasErrors() {
+		return nil, fmt.Errorf("built-in configuration: %w", problems.Err())
+	}
+	h := &host{in: in, parts: parts, environ: lookup(in.Environ), base: []merge.Layer{{File: builtIn, At: "/"}}}
+	set := errorpage.Settings{
+		Development: h.development(h.variable),
+		Log:         parts.Log,
+		MoreLink:    h.variable("ANCM_ADDITIONAL_ERROR_PAGE_LINK"),
+	}
+	h.pages = errorpage.Module(set)
+	set.Development = true
+	h.detailedPages = errorpage.Module(set)
+	return h, nil
+}
+
+// note adds problems to those of the plan. Sites that share a file share its
+// problems.
+func (b *builder) note(problems config.Problems) {
+	for _, p := range problems {
+		if line := p.String(); !b.told[line] {
+			b.told[line] = true
+			b.plan.Problems.Add(p)
+		}
+	}
+}
+
+// listen opens the sockets of all sites.
+func (b *builder) listen(defs []*definition) error {
+	if b.parts.Listen == nil {
+		return nil
+	}
+	var wanted []listen.Binding
+	for _, d := range defs {
+		wanted = append(wanted, d.bindings...)
+	}
+	open, err := b.parts.Listen(wanted)
+	if err != nil {
+		return err
+	}
+	for _, d := range defs {
+		d.bindings, open = open[:len(d.bindings):len(d.bindings)], open[len(d.bindings):]
 	}
 	return nil
 }
 
-// bindings leads every binding to the one site.
-func (b *builder) bindings(tree *site.Tree) []site.Binding {
+// table leads every binding to its site.
+func (b *builder) table() *site.Table {
 	var all []site.Binding
-	for _, l := range b.in.Bindings {
-		for _, addr := range l.Addrs() {
-			all = append(all, site.Binding{Port: l.Port, Addr: addr, Host: l.Host, Site: tree})
-		}
-	}
-	return all
-}
-
-// development reports whether error pages tell everything to everybody
-// (spec 1.5). The host's environment counts before that of web.config.
-func (b *builder) development() bool {
-	own := func(name string) string { return b.variable(name) }
-	if app := b.plan.Application; app != nil {
-		own = func(name string) string {
-			if v := b.variable(name); v != "" {
-				return v
+	for _, s := range b.plan.Sites {
+		for _, l := range s.def.bindings {
+			for _, addr := range l.Addrs() {
+				all = append(all, site.Binding{Port: l.Port, Addr: addr, Host: l.Host, Site: s.tree})
 			}
-			for _, v := range slices.Backward(app.Settings.Environment) {
-				if strings.EqualFold(v.Name, name) {
-					return v.Value
-				}
+		}
+	}
+	return site.NewTable(all, func(err error) exchange.Handler {
+		return b.pages(exchange.HandlerFunc(func(*exchange.Exchange) error { return err }))
+	})
+}
+
+// Commit lets the pools follow the plan, which becomes the running one in
+// place of before. Workers are replaced if what they run with has changed, or
+// if their application is in the folder touched, whose web.config was
+// written; empty: none was. It cannot fail. The pools returned have no
+// application any more: the caller stops them.
+func (p *Plan) Commit(before *Plan, touched, why string) (retired []*worker.Pool) {
+	for _, s := range before.Sites {
+		for _, was := range s.Applications {
+			is := p.application(s.Name, was.Path)
+			if was.Pool != nil && (is == nil || is.Pool != was.Pool) {
+				retired = append(retired, was.Pool)
 			}
-			return ""
+			if was.Pool == nil || is == nil || is.Pool != was.Pool || p.kept[is] {
+				continue
+			}
+			if is.Changed(was) || is.Folder == touched && !is.IgnoreConfigChanges {
+				is.Pool.Replace(is.Settings, why)
+			}
 		}
 	}
-	detailed := own("ASPNETCORE_DETAILEDERRORS")
-	return detailed == "1" || strings.EqualFold(detailed, "true") ||
-		strings.EqualFold(own("ASPNETCORE_ENVIRONMENT"), "Development") ||
-		strings.EqualFold(own("DOTNET_ENVIRONMENT"), "Development")
+	return retired
 }
 
-// lookup indexes an environment by name, without regard to case.
-func lookup(environ []string) map[string]string {
-	m := make(map[string]string, len(environ))
-	for _, e := range environ {
-		if name, value, ok := strings.Cut(e, "="); ok {
-			m[strings.ToUpper(name)] = value
+// application returns the application at a path of a site, nil if there is
+// none.
+func (p *Plan) application(name, path string) *Application {
+	if s := p.byName[strings.ToLower(name)]; s != nil {
+		return s.application(path)
+	}
+	return nil
+}
+
+// Folders calls f for every folder that the plan depends on.
+func (p *Plan) Folders(f func(folder string)) {
+	for _, s := range p.Sites {
+		s.reader.eachFolder(f)
+	}
+}
+
+// Applications yields the applications of all sites. A nil plan has none.
+func (p *Plan) Applications(yield func(*Application) bool) {
+	if p == nil {
+		return
+	}
+	for _, s := range p.Sites {
+		for _, a := range s.Applications {
+			if !yield(a) {
+				return
+			}
 		}
 	}
-	return m
 }
 
-func (b *builder) variable(name string) string { return b.environ[strings.ToUpper(name)] }
-
-// resolve is the variables of web.config's %NAME%. The port is not among
-// them: it is chosen when the application starts.
-func (b *builder) resolve(name string) (string, bool) {
-	if strings.EqualFold(name, "HTTP_PLATFORM_PORT") {
-		return "", false
-	}
-	v, ok := b.environ[strings.ToUpper(name)]
-	return v, ok
-}
-
-// webConfig finds the file, whose name Windows compares without case.
-func webConfig(folder string) string {
-	exact := filepath.Join(folder, "web.config")
-	if _, err := os.Lstat(exact); err == nil {
-		return exact
-	}
-	entries, err := os.ReadDir(folder)
-	if err != nil {
-		return ""
-	}
-	for _, e := range entries {
-		if strings.EqualFold(e.Name(), "web.config") {
-			return filepath.Join(folder, e.Name())
+// Pools reports whether an application of the plan has workers.
+func (p *Plan) Pools() bool {
+	for a := range p.Applications {
+		if a.Pool != nil {
+			return true
 		}
 	}
-	return ""
+	return false
 }

@@ -38,6 +38,9 @@ func input(dir string, environ ...string) Input {
 
 func parts() Parts { return Parts{Log: slog.New(slog.DiscardHandler)} }
 
+// root is the application at the root of the first site.
+func root(p *Plan) *Application { return p.Sites[0].Applications[0] }
+
 func mustBuild(t *testing.T, in Input, prev *Plan) *Plan {
 	t.Helper()
 	p, err := Build(in, parts(), prev)
@@ -80,7 +83,7 @@ func TestApplicationSettings(t *testing.T) {
 	if p.Problems.HasErrors() {
 		t.Fatal(p.Problems)
 	}
-	s := p.Application.Settings
+	s := root(p).Settings
 	if s.ProcessPath != "dotnet" || s.Arguments != `.\app.dll` || s.StdoutLog != `.\logs\stdout` ||
 		s.StartupTimeLimit != 120*time.Second || s.ShutdownTimeLimit != 10*time.Second || s.RapidFailsPerMinute != 10 || s.Processes != 1 {
 		t.Errorf("settings %+v", s)
@@ -88,7 +91,7 @@ func TestApplicationSettings(t *testing.T) {
 	if len(s.Environment) != 1 || s.Environment[0] != (worker.Variable{Name: "A", Value: "1"}) {
 		t.Errorf("environment %v", s.Environment)
 	}
-	if !p.Application.IgnoreConfigChanges {
+	if !root(p).IgnoreConfigChanges {
 		t.Error("disallowRotationOnConfigChange was not taken up")
 	}
 	told := 0
@@ -200,15 +203,15 @@ func TestCheckFindsProblemsInEveryFolder(t *testing.T) {
 func TestWithoutWebConfig(t *testing.T) {
 	files := tree(t, map[string]string{"index.html": "hello"})
 	p := mustBuild(t, input(files), nil)
-	if p.Application != nil {
+	if root(p).Pool != nil {
 		t.Error("a folder of files became an application")
 	}
 	if status, body := get(t, p, "GET", "/"); status != 200 || body != "hello" {
 		t.Errorf("%d %q", status, body)
 	}
 	node := tree(t, map[string]string{"package.json": `{"scripts":{"start":"node server.js"}}`, "server.js": ""})
-	if p := mustBuild(t, input(node), nil); p.Application == nil || p.Application.Settings.Protocol != worker.HTTPPlatform {
-		t.Errorf("package.json: %+v", p.Application)
+	if p := mustBuild(t, input(node), nil); root(p).Pool == nil || root(p).Settings.Protocol != worker.HTTPPlatform {
+		t.Errorf("package.json: %+v", root(p))
 	}
 	if _, err := Build(input(t.TempDir()), parts(), nil); err == nil {
 		t.Error("an empty folder was accepted")
@@ -222,16 +225,16 @@ func TestReloadKeepsThePoolAndSeesWhatChanged(t *testing.T) {
 	dir := tree(t, map[string]string{"web.config": webConfigWith(app), "app.dll": ""})
 	first := mustBuild(t, input(dir), nil)
 	same := mustBuild(t, input(dir), first)
-	if same.Application.Pool != first.Application.Pool {
+	if root(same).Pool != root(first).Pool {
 		t.Error("a reload made a new pool")
 	}
-	if same.Application.Changed(first.Application) {
+	if root(same).Changed(root(first)) {
 		t.Error("the same file counts as a change")
 	}
 	if err := os.WriteFile(filepath.Join(dir, "web.config"), []byte(webConfigWith(`<aspNetCore processPath="other"/>`)), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if next := mustBuild(t, input(dir), same); !next.Application.Changed(same.Application) {
+	if next := mustBuild(t, input(dir), same); !root(next).Changed(root(same)) {
 		t.Error("another processPath does not count as a change")
 	}
 }
@@ -240,15 +243,15 @@ func TestAWebConfigWithoutAHandlerKeepsTheApplication(t *testing.T) {
 	limit := `<configuration><system.webServer><security><requestFiltering><requestLimits maxAllowedContentLength="7"/></requestFiltering></security>`
 	node := map[string]string{"package.json": `{"scripts":{"start":"node server.js"}}`, "server.js": "secret"}
 	node["web.config"] = limit + `</system.webServer></configuration>`
-	if p := mustBuild(t, input(tree(t, node)), nil); p.Application == nil {
+	if p := mustBuild(t, input(tree(t, node)), nil); root(p).Pool == nil {
 		t.Error("a web.config that sets a limit turned the application into files")
 	}
 	node["web.config"] = limit + `<handlers><clear/><add name="files" path="*" verb="*" modules="StaticFileModule"/></handlers></system.webServer></configuration>`
-	if p := mustBuild(t, input(tree(t, node)), nil); p.Application != nil {
+	if p := mustBuild(t, input(tree(t, node)), nil); root(p).Pool != nil {
 		t.Error("a web.config that asks for files did not get them")
 	}
 	files := map[string]string{"index.html": "hello", "web.config": limit + `</system.webServer></configuration>`}
-	if p := mustBuild(t, input(tree(t, files)), nil); p.Application != nil {
+	if p := mustBuild(t, input(tree(t, files)), nil); root(p).Pool != nil {
 		t.Error("a folder of files became an application")
 	}
 }
@@ -287,11 +290,8 @@ func TestDevelopment(t *testing.T) {
 		"detailed errors":     {with("ASPNETCORE_DETAILEDERRORS", "1"), "X=y", true},
 		"detailed errors off": {with("ASPNETCORE_DETAILEDERRORS", "0"), "X=y", false},
 	} {
-		b, _, err := build(input(tree(t, map[string]string{"web.config": c.file}), c.environ), parts(), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := b.development(); got != c.want {
+		p := mustBuild(t, input(tree(t, map[string]string{"web.config": c.file}), c.environ), nil)
+		if got := root(p).detailed; got != c.want {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
 	}

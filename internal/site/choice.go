@@ -15,6 +15,7 @@ import (
 type Choice struct {
 	Entries []Entry
 	Folder  string // what the paths of Resource are below
+	Prefix  string // the URL path that Folder is mapped to; empty: the root of the site
 }
 
 // Entry is one handler with its conditions.
@@ -52,7 +53,7 @@ func (c *Choice) Serve(x *exchange.Exchange) error {
 		if e.Path != "*" && !e.matches(&x.Request.Target) {
 			continue
 		}
-		if e.Resource != Unspecified && !e.exists(c.Folder, &x.Request.Target) {
+		if e.Resource != Unspecified && !e.exists(c, &x.Request.Target) {
 			continue
 		}
 		pathMatched = true
@@ -125,18 +126,19 @@ func fold(c byte) byte {
 }
 
 // exists looks on disk. Only entries that ask for it pay for it.
-func (e *Entry) exists(folder string, t *exchange.Target) bool {
-	if t.HiddenSlash {
+func (e *Entry) exists(c *Choice, t *exchange.Target) bool {
+	if t.HiddenSlash || len(t.Path) < len(c.Prefix) {
 		return false
 	}
-	rel, err := filepath.Localize(string(bytes.Trim(t.Path, "/")))
+	path := bytes.Trim(t.Path[len(c.Prefix):], "/")
+	rel, err := filepath.Localize(string(path))
 	if err != nil {
-		if len(bytes.Trim(t.Path, "/")) > 0 {
+		if len(path) > 0 {
 			return false
 		}
 		rel = "."
 	}
-	root, err := os.OpenRoot(folder)
+	root, err := os.OpenRoot(c.Folder)
 	if err != nil {
 		return false
 	}

@@ -19,7 +19,8 @@ import (
 // Table leads exchanges from bindings to sites. It is the handler at the end
 // of the server-wide modules. It is never changed.
 type Table struct {
-	ports map[uint16]*port // by local port; 0 is a unix socket
+	ports  map[uint16]*port // by local port; 0 is a unix socket
+	failed func(error) exchange.Handler
 }
 
 // Binding claims a port, for one local address or for all, and for one host
@@ -46,9 +47,9 @@ type claims struct {
 }
 
 // NewTable returns a table for the bindings. Of two that claim the same, the
-// first has it.
-func NewTable(bindings []Binding) *Table {
-	t := &Table{ports: make(map[uint16]*port)}
+// first has it. What leads to no node is answered by what failed returns.
+func NewTable(bindings []Binding, failed func(error) exchange.Handler) *Table {
+	t := &Table{ports: make(map[uint16]*port), failed: failed}
 	for _, b := range bindings {
 		p := t.ports[b.Port]
 		if p == nil {
@@ -107,11 +108,11 @@ func (c *claims) find(addr netip.Addr) *Binding {
 func (t *Table) Serve(x *exchange.Exchange) error {
 	b := t.Find(x.Conn.Local, x.Request.Host)
 	if b == nil {
-		return errUnclaimedHost
+		return t.failed(errUnclaimedHost).Serve(x)
 	}
 	node, err := b.Site.Resolve(&x.Request.Target)
 	if err != nil {
-		return err
+		return t.failed(err).Serve(x)
 	}
 	return node.Chain.Serve(x)
 }

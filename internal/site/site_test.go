@@ -51,6 +51,11 @@ func (d *disk) Below(path string, parent *Node) ([]Child, error) {
 	return kids, nil
 }
 
+// failed hands the error on.
+func failed(err error) exchange.Handler {
+	return exchange.HandlerFunc(func(*exchange.Exchange) error { return err })
+}
+
 func target(path string) *exchange.Target { return &exchange.Target{Path: []byte(path)} }
 
 func TestTreeFindsTheNodeOfAPath(t *testing.T) {
@@ -106,7 +111,7 @@ func TestTableFindsTheSiteOfAHost(t *testing.T) {
 		{Port: 81, Host: "only.test", Site: site("only")},
 		{Port: 81, Host: "only.test", Site: site("second")},
 		{Port: 82, Host: "[::1]", Site: site("six")},
-	})
+	}, failed)
 	for _, c := range []struct {
 		port uint16
 		host string

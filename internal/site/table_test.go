@@ -31,7 +31,7 @@ func TestPrecedenceOfBindings(t *testing.T) {
 	bind("*", "*.deep.example")
 	bind("10.0.0.5", "*.example")
 	bind("*", "A.Example") // a second claim has nothing
-	table := NewTable(all)
+	table := NewTable(all, failed)
 	for _, c := range []struct{ local, host, want string }{
 		{"10.0.0.5:80", "a.example", "*|a.example"}, // host beats address
 		{"10.0.0.5:80", "B.example:80", "10.0.0.5|b.example"},
@@ -79,7 +79,7 @@ func many() *Table {
 		ip := netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})
 		all = append(all, Binding{Port: 80, Addr: ip, Host: fmt.Sprintf("shop-%d.customers.example.com", i), Site: tree})
 	}
-	return NewTable(append(all, Binding{Port: 80, Site: tree}))
+	return NewTable(append(all, Binding{Port: 80, Site: tree}), failed)
 }
 
 // requests are what the speed of the table is measured with: an exact name, a

@@ -1,0 +1,81 @@
+package plan
+
+import (
+	"path/filepath"
+	"reflect"
+	"strings"
+
+	"github.com/perchserver/perch/internal/config"
+	"github.com/perchserver/perch/internal/listen"
+	"github.com/perchserver/perch/internal/worker"
+)
+
+// definition is a site as the administrator wrote it, with every default
+// filled in.
+type definition struct {
+	name     string
+	id       string
+	bindings []listen.Binding
+	apps     []appDefinition // that of the root first
+}
+
+// appDefinition is an application of a site.
+type appDefinition struct {
+	path string // in the site: "/", "/shop"
+	pool poolDefinition
+	dirs []dirDefinition // that of the root first
+}
+
+// poolDefinition is what the application's pool says.
+type poolDefinition struct {
+	name        string
+	refused     string            // why it serves nothing; empty: it does
+	environment []worker.Variable // before that of the application
+	noOverride  bool              // no web.config is read
+}
+
+// dirDefinition is a virtual directory of an application.
+type dirDefinition struct {
+	path        string // in the application: "/", "/files"
+	folder      string // absolute
+	noSubConfig bool   // below folder no web.config is read
+	pos         config.Pos
+}
+
+// same reports whether two definitions differ at most in where they stand.
+func (d *definition) same(o *definition) bool {
+	return reflect.DeepEqual(d.unplaced(), o.unplaced())
+}
+
+func (d *definition) unplaced() definition {
+	c := *d
+	c.apps = make([]appDefinition, len(d.apps))
+	for i, a := range d.apps {
+		c.apps[i] = a
+		c.apps[i].dirs = make([]dirDefinition, len(a.dirs))
+		for j, dir := range a.dirs {
+			dir.pos = config.Pos{}
+			c.apps[i].dirs[j] = dir
+		}
+	}
+	return c
+}
+
+// definitions returns the sites to serve: one, with the folder as its only
+// application.
+func (b *builder) definitions() []*definition {
+	name := strings.Trim(filepath.Base(b.in.Folder), `./\`)
+	if name == "" {
+		name = "site" // of the root of a file system
+	}
+	return []*definition{{
+		name:     name,
+		id:       "1",
+		bindings: b.in.Bindings,
+		apps: []appDefinition{{
+			path: "/",
+			pool: poolDefinition{name: name},
+			dirs: []dirDefinition{{path: "/", folder: b.in.Folder}},
+		}},
+	}}
+}

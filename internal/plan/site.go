@@ -1,0 +1,248 @@
+package plan
+
+import (
+	"cmp"
+	"hash/maphash"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/perchserver/perch/internal/config"
+	"github.com/perchserver/perch/internal/config/merge"
+	"github.com/perchserver/perch/internal/site"
+)
+
+// Site is one site of a plan. The next plan takes it over if nothing that it
+// was made from has changed.
+type Site struct {
+	Name         string
+	Applications []*Application // those above before those below
+
+	def      *definition
+	tree     *site.Tree
+	reader   *reader
+	problems config.Problems // found while the plan was built
+}
+
+// application returns the application at a path, nil if there is none.
+func (s *Site) application(path string) *Application {
+	for _, a := range s.Applications {
+		if strings.EqualFold(a.Path, path) {
+			return a
+		}
+	}
+	return nil
+}
+
+// site makes a site, or takes it over from the plan before. The error is for
+// a folder of its own that cannot be served at all.
+func (b *builder) site(def *definition) (*Site, error) {
+	var prev *Site
+	if b.prev != nil {
+		prev = b.prev.byName[strings.ToLower(def.name)]
+	}
+	if prev != nil && prev.reader.host == b.host && prev.def.same(def) && !prev.reader.changed() {
+		return prev, nil
+	}
+	s := &Site{Name: def.name, def: def}
+	r := newReader(b.host, def, &s.problems)
+	s.reader = r
+	if prev != nil {
+		r.good = prev.reader.good
+	}
+	for _, d := range byDepth(def.apps) {
+		var was *Application
+		if prev != nil {
+			was = prev.application(d.path)
+		}
+		a, kept, err := r.application(d, was, b.in.Patient)
+		if err != nil && b.prev == nil && b.in.Server == "" {
+			return nil, err
+		}
+		if kept {
+			b.plan.kept[a] = true
+		}
+		s.Applications = append(s.Applications, a)
+	}
+	s.tree = site.NewTree(s.Applications[0].node, r)
+	s.problems.Sort()
+	r.report = b.tell
+	return s, nil
+}
+
+// byDepth orders applications so that one comes before those below it.
+func byDepth(apps []appDefinition) []*appDefinition {
+	var all []*appDefinition
+	for i := range apps {
+		all = append(all, &apps[i])
+	}
+	slices.SortStableFunc(all, func(a, b *appDefinition) int {
+		return cmp.Compare(len(a.path), len(b.path))
+	})
+	return all
+}
+
+// reader reads what rules the paths of one site: for the plan the roots of
+// its applications, and sub-folders when requests first lead into them. It is
+// the source of the site's tree, which calls it from one goroutine at a time.
+type reader struct {
+	*host
+	def    *definition
+	report func(config.Problems) // told what is found wrong
+	told   map[string]bool       // warnings that were given, by subject
+
+	apps     map[string]*Application // by their path in lower case
+	limitsAt config.Pos              // of the limits of connections that hold
+
+	mounts []mount                  // the longest path first
+	layers map[string][]merge.Layer // that hold in a folder, by its path in lower case
+	good   *goodFiles               // as they were when they could last be used
+
+	mu      sync.Mutex   // held for what a reload asks for
+	seed    maphash.Seed // of the sums of files
+	sources []source
+	folders []string // whose content the site depends on
+}
+
+// mount is a URL path with a physical folder of its own: a virtual directory.
+type mount struct {
+	dirDefinition        // its path is that in the site
+	app           string // path of the application
+	noOverride    bool   // no web.config is read
+}
+
+func newReader(h *host, def *definition, problems *config.Problems) *reader {
+	r := &reader{
+		host:   h,
+		def:    def,
+		told:   make(map[string]bool),
+		apps:   make(map[string]*Application),
+		layers: map[string][]merge.Layer{"/": h.base},
+		good:   &goodFiles{files: make(map[string]*merge.File)},
+		seed:   maphash.MakeSeed(),
+	}
+	r.report = func(found config.Problems) { *problems = append(*problems, found...) }
+	for _, a := range def.apps {
+		for _, d := range a.dirs {
+			d.path = path.Join(a.path, d.path)
+			r.mounts = append(r.mounts, mount{d, a.path, a.pool.noOverride})
+		}
+	}
+	slices.SortStableFunc(r.mounts, func(a, b mount) int { return len(b.path) - len(a.path) })
+	return r
+}
+
+// mount returns the virtual directory that a URL path lies in.
+func (r *reader) mount(at string) *mount {
+	for i := range r.mounts {
+		if m := &r.mounts[i]; below(at, m.path) {
+			return m
+		}
+	}
+	panic("plan: a site without a root") // definitions have one
+}
+
+// below reports whether a URL path is a folder's or lies in it, without regard
+// to letter case.
+func below(at, folder string) bool {
+	folder = strings.TrimSuffix(folder, "/")
+	return len(at) >= len(folder) && strings.EqualFold(at[:len(folder)], folder) && (len(at) == len(folder) || at[len(folder)] == '/')
+}
+
+// physical returns the folder that a URL path stands for.
+func (r *reader) physical(at string) string {
+	m := r.mount(at)
+	return filepath.Join(m.folder, filepath.FromSlash(at[min(len(at), len(strings.TrimSuffix(m.path, "/"))):]))
+}
+
+// mayConfigure reports whether a web.config at a URL path is read (spec
+// iis-front 1.1).
+func (r *reader) mayConfigure(at string) bool {
+	m := r.mount(at)
+	return !m.noOverride && (!m.noSubConfig || strings.EqualFold(at, m.path))
+}
+
+// join puts a segment behind a URL path.
+func join(at, name string) string { return strings.TrimSuffix(at, "/") + "/" + name }
+
+// at is the configuration path of a URL path.
+func (r *reader) at(path string) string { return strings.TrimSuffix(r.def.name+path, "/") }
+
+// depend notes that the site was made from a file or folder.
+func (r *reader) depend(s source) {
+	r.mu.Lock()
+	r.sources = append(r.sources, s)
+	r.mu.Unlock()
+}
+
+// visit notes that the site depends on the content of a folder.
+func (r *reader) visit(folder string) {
+	r.mu.Lock()
+	known := slices.Contains(r.folders, folder)
+	if !known {
+		r.folders = append(r.folders, folder)
+	}
+	r.mu.Unlock()
+	if !known && r.parts.Visited != nil {
+		r.parts.Visited(folder)
+	}
+}
+
+// changed reports whether something that the site was made from is not as it
+// was.
+func (r *reader) changed() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range r.sources {
+		if r.sources[i].changed(r.seed) {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *reader) eachFolder(f func(string)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, folder := range r.folders {
+		f(folder)
+	}
+}
+
+// goodFiles are the sub-folders' files that could be used, by path. Plans hand
+// them on: a file that becomes unusable while the host runs keeps its last
+// good settings, and only one that never was usable is answered with 500.19.
+type goodFiles struct {
+	mu    sync.Mutex
+	files map[string]*merge.File
+}
+
+// last returns file, or the last one that could be used from its path.
+func (g *goodFiles) last(path string, file *merge.File) *merge.File {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if file == nil {
+		return g.files[path]
+	}
+	g.files[path] = file
+	return file
+}
+
+// note tells problems; a warning once for each subject.
+func (r *reader) note(problems config.Problems) {
+	var fresh config.Problems
+	for _, p := range problems {
+		if p.Severity == config.Warning && p.Subject != "" {
+			if r.told[p.Subject] {
+				continue
+			}
+			r.told[p.Subject] = true
+		}
+		fresh = append(fresh, p)
+	}
+	if len(fresh) > 0 {
+		r.report(fresh)
+	}
+}
