@@ -1,6 +1,9 @@
 package exchange
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"strings"
+)
 
 // FieldID is the number of a header field name that some stage asks for.
 type FieldID uint8
@@ -103,8 +106,21 @@ func makeFieldBytes() (b [fieldCount][]byte) {
 
 func fieldNameBytes(id FieldID) []byte { return fieldBytes[id] }
 
+// lowerNames is the spelling of HTTP/2 by number. Never written.
+var lowerNames = makeLowerNames()
+
+func makeLowerNames() (l [fieldCount]string) {
+	for id, name := range fieldNames {
+		l[id] = strings.ToLower(name)
+	}
+	return l
+}
+
 // String returns the standard spelling, "" for Other.
 func (id FieldID) String() string { return fieldNames[id] }
+
+// Lower returns the name in lower case, as HTTP/2 spells it, "" for Other.
+func (id FieldID) Lower() string { return lowerNames[id] }
 
 // fieldTable is an open hash table of numbers. It is four times as large as
 // it is full, so a miss mostly ends at the first look.

@@ -115,7 +115,7 @@ func (f *Framing) note(id exchange.FieldID, v []byte) error {
 		if f.Length >= 0 {
 			return ManyLengths
 		}
-		n, ok := parseLength(v)
+		n, ok := ParseLength(v)
 		if !ok {
 			return BadLength
 		}
@@ -156,8 +156,8 @@ func codingFault(v []byte) error {
 	return UnknownCoding
 }
 
-// parseLength reads a Content-Length: digits alone, below 10^18.
-func parseLength(v []byte) (n int64, ok bool) {
+// ParseLength reads a Content-Length: digits alone, below 10^18.
+func ParseLength(v []byte) (n int64, ok bool) {
 	if len(v) == 0 || len(v) > 18 {
 		return 0, false
 	}

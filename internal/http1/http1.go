@@ -8,7 +8,7 @@
 // a line, no folding, no space before a colon, no coding but chunked.
 //
 // The drivers (internal/serve) and the forwarder (internal/handler/forward)
-// import it.
+// import it, and internal/http2 for the rules that both versions share.
 package http1
 
 // Limits bound a message head.

@@ -50,14 +50,14 @@ func parseRequestLine(line []byte, r *exchange.Request) (target []byte, err erro
 	if r.Proto, err = parseVersion(rest[j+1:]); err != nil {
 		return nil, err
 	}
-	target = rest[:j:j]
-	for _, c := range target {
-		if classes[c]&classTarget == 0 {
-			return nil, BadTarget
-		}
+	if target = rest[:j:j]; !validTarget(target) {
+		return nil, BadTarget
 	}
 	return target, nil
 }
+
+// Method returns a method as a string and whether it is a token.
+func Method(b []byte) (name string, ok bool) { return methodName(b), isToken(b) }
 
 // CheckStart looks at the first byte of a request, so that a client that
 // speaks something else, TLS most of all, is told at once.
@@ -154,16 +154,16 @@ func takeHost(r *exchange.Request, f *Framing) error {
 		return nil
 	}
 	r.Host = r.Header.Get(exchange.Host)
-	if !validHost(r.Host) {
+	if !ValidHost(r.Host) {
 		return BadHost
 	}
 	return nil
 }
 
-// validHost reports whether h is a host with an optional port: a name or an
+// ValidHost reports whether h is a host with an optional port: a name or an
 // IPv4 address of plain characters, or an IPv6 address in brackets. An empty
 // one is allowed.
-func validHost(h []byte) bool {
+func ValidHost(h []byte) bool {
 	if len(h) == 0 {
 		return true
 	}

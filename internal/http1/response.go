@@ -89,7 +89,7 @@ func (r *ResponseHead) takeKeepAlive() {
 		t, v = nextToken(v)
 		const name = "timeout="
 		if len(t) > len(name) && exchange.EqualFold(t[:len(name)], name) {
-			if n, ok := parseLength(t[len(name):]); ok && n < 1<<20 {
+			if n, ok := ParseLength(t[len(name):]); ok && n < 1<<20 {
 				r.KeepAliveTimeout = int(n)
 			}
 		}

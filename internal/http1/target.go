@@ -6,6 +6,24 @@ import (
 	"github.com/perchserver/perch/internal/exchange"
 )
 
+// ParseTarget is ParseRequest for a target that did not come on a request
+// line: it fills r.Target by the same rules.
+func ParseTarget(raw []byte, r *exchange.Request, scratch []byte) ([]byte, error) {
+	if len(raw) == 0 || !validTarget(raw) {
+		return scratch, BadTarget
+	}
+	return parseTarget(raw, r, scratch)
+}
+
+func validTarget(raw []byte) bool {
+	for _, c := range raw {
+		if classes[c]&classTarget == 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // parseTarget fills r.Target from the four forms of RFC 9112 section 3.2 and
 // takes the authority of an absolute one into account.
 func parseTarget(raw []byte, r *exchange.Request, scratch []byte) ([]byte, error) {
@@ -49,7 +67,7 @@ func takeAuthority(raw []byte, r *exchange.Request) (path []byte, err error) {
 		i++
 	}
 	authority := rest[:i]
-	if i == 0 || !validHost(authority) {
+	if i == 0 || !ValidHost(authority) {
 		return nil, BadTarget
 	}
 	if r.Host != nil && !bytes.EqualFold(bytes.TrimSuffix(r.Host, []byte(port)), bytes.TrimSuffix(authority, []byte(port))) {

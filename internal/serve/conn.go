@@ -9,16 +9,20 @@ import (
 
 	"github.com/perchserver/perch/internal/exchange"
 	"github.com/perchserver/perch/internal/http1"
+	"github.com/perchserver/perch/internal/http2"
 	"github.com/perchserver/perch/internal/sockio"
 )
 
-// conn is one HTTP/1.1 connection. It lives as long as its socket; all that
-// is large hangs on its session, which it has only while it is busy.
+// conn is one connection. It lives as long as its socket; all that is large
+// hangs on its session, which it has only while it is busy with HTTP/1.1.
 type conn struct {
 	server *Server
 	set    *Settings // in force when it was accepted
 	sock   *sockio.Conn
 	facts  exchange.Conn
+
+	// h2 drives the connection once it is one of HTTP/2, nil before.
+	h2 atomic.Pointer[h2conn]
 
 	// idle is set between exchanges. Whoever takes it away has the
 	// connection: run, to serve what came, or endIfIdle, to close it.
@@ -43,6 +47,7 @@ type session struct {
 	base    int    // where body bytes go: behind the head, which stays in place
 	small   []byte // in, when it is not a larger one for a larger head
 	waiting func(bool)
+	preface bool // what came is not a request but the beginning of HTTP/2
 }
 
 // bufferSize holds nearly every head with what follows it.
@@ -89,7 +94,13 @@ func (c *conn) Drop() {
 }
 
 // Wake continues a parked connection. It is called by the watcher.
-func (c *conn) Wake() { c.run(true) }
+func (c *conn) Wake() {
+	if h := c.h2.Load(); h != nil {
+		h.wake()
+		return
+	}
+	c.run(true)
+}
 
 // Gone tells the exchange in hand that its client has gone. It is called by
 // the watcher.
@@ -102,8 +113,12 @@ func (c *conn) Gone() {
 }
 
 // endIfIdle closes the connection if no exchange is in hand, and none is
-// waiting to be read.
+// waiting to be read. One of HTTP/2 is told to end with its last stream.
 func (c *conn) endIfIdle() {
+	if h := c.h2.Load(); h != nil {
+		h.leave()
+		return
+	}
 	if c.sock.Alive() && c.idle.CompareAndSwap(true, false) {
 		c.sock.Abort()
 	}
@@ -138,6 +153,12 @@ func (c *conn) run(woken bool) {
 				woken = false
 				continue
 			}
+			if s := c.session; s.preface {
+				received := bytes.Clone(s.in[s.r:s.w])
+				c.Drop()
+				c.serveHTTP2(received, http2.Preface[len(http2.PrefaceHead):])
+				return
+			}
 		}
 		c.Drop()
 		c.close()
@@ -169,7 +190,7 @@ const (
 
 // empty drops what the buffer holds.
 func (s *session) empty() {
-	s.in, s.r, s.w, s.base = s.small, 0, 0, 0
+	s.in, s.r, s.w, s.base, s.preface = s.small, 0, 0, 0, false
 	s.scan.Reset()
 }
 
@@ -232,6 +253,11 @@ func (s *session) request() bool {
 	}
 	if err != nil {
 		s.refuseHead(err)
+		return false
+	}
+	if s.conn.facts.Requests == 0 && string(s.in[s.r:s.r+n]) == http2.PrefaceHead {
+		s.r += n
+		s.preface = true
 		return false
 	}
 	return n > 0 && s.parse(n)
@@ -319,7 +345,7 @@ func (s *session) parse(n int) bool {
 // exchange lets the handler answer and completes the response. It reports
 // whether the connection can go on.
 func (s *session) exchange() bool {
-	err := s.handle()
+	err := s.conn.handle(&s.x)
 	if s.out.upgraded {
 		return false
 	}
@@ -347,16 +373,16 @@ func (s *session) exchange() bool {
 }
 
 // handle runs the handler. A panic in it ends this exchange alone.
-func (s *session) handle() (err error) {
+func (c *conn) handle(x *exchange.Exchange) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.conn.set.Log.Error("panic while handling a request",
-				"request", s.x.ID(), "panic", p, "stack", string(debug.Stack()))
-			s.x.WhenGone(nil)
+			c.set.Log.Error("panic while handling a request",
+				"request", x.ID(), "panic", p, "stack", string(debug.Stack()))
+			x.WhenGone(nil)
 			err = exchange.Errorf(500, 0, "handle request", "panic: %v", p)
 		}
 	}()
-	return (*s.conn.server.handler.Load()).Serve(&s.x)
+	return (*c.server.handler.Load()).Serve(x)
 }
 
 // cut ends a response that cannot be completed in a way that the client sees:
@@ -387,12 +413,18 @@ func (s *session) linger() {
 	if s.body.Sent() && s.framing.Close && sock.Alive() {
 		return // the client has said that nothing follows, and nothing does
 	}
-	if sock.CloseWrite() != nil {
+	s.conn.linger(s.in)
+}
+
+// linger is that of a session, or of what else drives the connection, with a
+// buffer to read into.
+func (c *conn) linger(buf []byte) {
+	if c.sock.CloseWrite() != nil {
 		return
 	}
-	sock.LimitRead(s.conn.set.DrainTime)
+	c.sock.LimitRead(c.set.DrainTime)
 	for {
-		if _, err := sock.Read(s.in); err != nil {
+		if _, err := c.sock.Read(buf); err != nil {
 			return
 		}
 	}

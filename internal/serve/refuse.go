@@ -42,9 +42,21 @@ func (s *session) fail(err error) {
 	s.answer(err)
 }
 
-// answer writes the bare response that belongs to err: the page that people
-// see is the business of a module. It reports whether it reached the socket.
+// answer writes the bare response that belongs to err. It reports whether it
+// reached the socket.
 func (s *session) answer(err error) bool {
+	body := s.conn.bare(&s.x, err)
+	if s.out.WriteHead(&s.x) != nil {
+		s.out.broken = true
+		return false
+	}
+	s.out.Write([]byte(body))
+	return s.out.finish()
+}
+
+// bare makes the response that belongs to err, whatever was there before, and
+// returns its body: the page that people see is the business of a module.
+func (c *conn) bare(x *exchange.Exchange, err error) string {
 	var fault http1.Fault
 	var failed *exchange.Error
 	switch {
@@ -54,10 +66,10 @@ func (s *session) answer(err error) bool {
 	default:
 		failed = exchange.AsError(err)
 	}
-	r := &s.x.Response
+	r := &x.Response
 	h := r.Header
 	h.Reset()
-	*r = exchange.Response{Status: failed.Status, SubStatus: failed.SubStatus, Header: h, Writer: &s.out}
+	*r = exchange.Response{Status: failed.Status, SubStatus: failed.SubStatus, Header: h, Writer: r.Writer}
 	body := text(failed)
 	if body != "" {
 		r.Header.AddString(exchange.ContentType, "text/plain; charset=utf-8")
@@ -71,13 +83,8 @@ func (s *session) answer(err error) bool {
 		r.Header.AddString(exchange.RetryAfter, strconv.Itoa(failed.RetryAfter))
 	}
 	r.Length = int64(len(body))
-	s.conn.set.Log.Debug("request refused", "request", s.x.ID(), "status", failed.Status, "err", err)
-	if s.out.WriteHead(&s.x) != nil {
-		s.out.broken = true
-		return false
-	}
-	s.out.Write([]byte(body))
-	return s.out.finish()
+	c.set.Log.Debug("request refused", "request", x.ID(), "status", failed.Status, "err", err)
+	return body
 }
 
 // text is what the body of a bare response says.

@@ -73,6 +73,8 @@ type Server struct {
 	handler atomic.Pointer[exchange.Handler]
 
 	sessions sync.Pool
+	streams  sync.Pool // of *h2stream
+	frames   sync.Pool // of *[bufferSize]byte, for what HTTP/2 connections receive
 	bulk     sync.Pool // of *[bulkSize]byte, for copied bodies
 	serial   atomic.Uint64
 	draining atomic.Bool
@@ -94,6 +96,8 @@ func New(set Settings, w *sockio.Watcher, h exchange.Handler) *Server {
 		listeners: make(map[net.Listener]struct{}),
 	}
 	s.sessions.New = func() any { return newSession() }
+	s.streams.New = func() any { return newH2Stream() }
+	s.frames.New = func() any { return new([bufferSize]byte) }
 	s.bulk.New = func() any { return new([bulkSize]byte) }
 	s.Apply(set)
 	s.SetHandler(h)

@@ -1,0 +1,77 @@
+// Package http2 is HTTP/2 on the wire (RFC 9113), for the server's side: the
+// state of one connection and its streams, frames and header blocks to
+// exchange types and back, flow control in both directions, settings, and the
+// patience with a peer that asks for work without using it. It is about bytes
+// in memory: it knows no socket, no goroutine and no time but what it is told.
+//
+// Framing and HPACK are those of golang.org/x/net, which no other package
+// imports. The rules of targets, hosts and field values are those of
+// internal/http1, so that a request means the same over both versions.
+//
+// The driver (internal/serve) imports it.
+package http2
+
+import (
+	"fmt"
+
+	"github.com/perchserver/perch/internal/http1"
+)
+
+// Preface is what a client sends first (RFC 9113 section 3.4). Its beginning,
+// up to PrefaceHead, looks like the head of an HTTP/1.1 request.
+const (
+	Preface     = PrefaceHead + "SM\r\n\r\n"
+	PrefaceHead = "PRI * HTTP/2.0\r\n\r\n"
+)
+
+// Code is an error code (RFC 9113 section 7).
+type Code uint32
+
+// The codes.
+const (
+	NoError Code = iota
+	ProtocolError
+	InternalError
+	FlowControlError
+	SettingsTimeout
+	StreamClosed
+	FrameSizeError
+	RefusedStream
+	Cancel
+	CompressionError
+	ConnectError
+	EnhanceYourCalm
+	InadequateSecurity
+	HTTP11Required
+)
+
+// Error is why a connection cannot go on. It is sent as GOAWAY.
+type Error struct {
+	Code Code
+	Text string // what the peer did, for its log and ours
+}
+
+// Error returns text and code.
+func (e *Error) Error() string { return fmt.Sprintf("%s (HTTP/2 error code %d)", e.Text, e.Code) }
+
+func fail(code Code, format string, a ...any) *Error {
+	return &Error{Code: code, Text: fmt.Sprintf(format, a...)}
+}
+
+// Limits bound what a client may ask for. All must be set.
+type Limits struct {
+	Head    http1.Limits // as of an HTTP/1.1 request that says the same
+	Streams int          // at once
+	Scheme  string       // of the connection, which requests must name
+
+	// Bytes of bodies that may be on their way or in memory, for one stream
+	// and for all together.
+	StreamWindow, ConnWindow int32
+}
+
+const (
+	initialWindow = 65535     // of every connection and stream (section 6.9.2)
+	maxWindow     = 1<<31 - 1 // section 6.9.1
+	frameSize     = 16 << 10  // payload of the frames in both directions
+	tableSize     = 4096      // of HPACK, in both directions
+)

@@ -1,0 +1,63 @@
+package http2
+
+// Stream is one stream from the client's HEADERS until both sides have ended
+// it or one has reset it (RFC 9113 section 5.1). A driver embeds it in what
+// it keeps for a request. All of it belongs to the Conn.
+type Stream struct {
+	id    uint32
+	owner any
+
+	theirs bool // the client has ended its side
+	ours   bool // we have ended ours
+	reset  bool // either side has broken it off
+	held   bool // a driver works for it
+
+	send     int32 // what may still be sent; settings can make it negative
+	receive  int32 // what the client may still send
+	returned int32 // taken by the driver, and not yet given back to the client
+
+	declared int64 // Content-Length, -1 for none
+	got      int64 // body bytes that came
+}
+
+// ID is the number of the stream.
+func (s *Stream) ID() uint32 { return s.id }
+
+// Owner is what was given to Conn.Accept.
+func (s *Stream) Owner() any { return s.owner }
+
+// Closed reports whether nothing more can be sent.
+func (s *Stream) Closed() bool { return s.reset || s.ours }
+
+// Reset reports whether the stream was broken off by either side.
+func (s *Stream) Reset() bool { return s.reset }
+
+// Ended reports whether the client has ended its side.
+func (s *Stream) Ended() bool { return s.theirs }
+
+// past remembers the streams that closed last: frames for those that we reset
+// are on their way and mean no harm; a second use of the others is an error.
+type past struct {
+	entries [128]uint32 // a stream number, and in the lowest bit whether we reset it
+	next    int
+}
+
+func (p *past) add(id uint32, byUs bool) {
+	e := id << 1
+	if byUs {
+		e |= 1
+	}
+	p.entries[p.next] = e
+	p.next = (p.next + 1) % len(p.entries)
+}
+
+// find reports whether a stream was in use, and whether it was we who reset
+// it.
+func (p *past) find(id uint32) (used, byUs bool) {
+	for _, e := range p.entries {
+		if e>>1 == id {
+			return true, e&1 != 0
+		}
+	}
+	return false, false
+}

@@ -1,0 +1,210 @@
+package serve
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/perchserver/perch/internal/exchange"
+	"github.com/perchserver/perch/internal/http2"
+	"github.com/perchserver/perch/internal/sockio"
+)
+
+// h2stream is one request on an HTTP/2 connection and its response: what a
+// session is for HTTP/1.1. Streams are pooled.
+type h2stream struct {
+	http2.Stream
+	c     *h2conn
+	facts exchange.Conn // a copy: the connection's own counts on
+	x     exchange.Exchange
+	body  h2body
+	out   h2writer
+
+	scratch []byte    // what the request points to
+	refusal error     // why no handler is to see it
+	broken  error     // why nothing can come or be sent any more; under the lock
+	wake    sync.Cond // of the connection's lock: something has changed for this stream
+}
+
+func newH2Stream() *h2stream {
+	st := &h2stream{scratch: make([]byte, 0, 1<<10)}
+	st.out.buf = make([]byte, 0, bufferSize)
+	st.x.Request.Header.Fields = make([]exchange.Field, 0, 32)
+	st.x.Response.Header.Fields = make([]exchange.Field, 0, 32)
+	st.body.st, st.out.st = st, st
+	return st
+}
+
+// Why a stream can bring nothing more. Never written.
+var (
+	errReset    = errors.New("the stream was reset")
+	errTooSlow  = errors.New("the client does not open the window")
+	errNoAccept = errors.New("the application's Sec-WebSocket-Accept is not the answer to the key")
+)
+
+// begin takes the request that has just come. The lock is held.
+func (st *h2stream) begin(c *h2conn) {
+	st.c, st.broken = c, nil
+	st.wake.L = &c.mu
+	st.facts = c.conn.facts
+	x := &st.x
+	x.Attach(&st.facts)
+	x.Begin = c.conn.server.watch.Now()
+	st.scratch, st.refusal = c.h2.Accept(&st.Stream, st, &x.Request, st.scratch)
+	if st.Stream.Reset() {
+		st.broken = errReset
+	}
+	x.Request.Scheme = "http"
+	if st.facts.TLS != nil {
+		x.Request.Scheme = "https"
+	}
+	x.Request.Body, x.Response.Writer = &st.body, &st.out
+	st.body.reset()
+	st.out.reset()
+}
+
+// start is called when all that came with the head is known too: a body that
+// is whole has a length. The lock is held.
+func (st *h2stream) start() {
+	r := &st.x.Request
+	if r.Length < 0 && st.Ended() && len(st.body.trailer.Fields) == 0 {
+		r.Length = int64(len(st.body.buf))
+		st.body.length, st.body.sent = r.Length, r.Length == 0
+	}
+	if r.Upgrade != nil {
+		st.out.key = websocketKey()
+		r.Header.DelName(websocketKeyName)
+		r.Header.Add(exchange.SecWebSocketKey, st.out.key)
+	}
+}
+
+// gone tells whoever works for the stream that it can bring nothing more. The
+// lock is held.
+func (st *h2stream) gone(why error) {
+	if st.broken == nil {
+		st.broken = why
+		st.x.ClientGone()
+		st.wake.Broadcast()
+		st.c.room.Broadcast() // it may be among those
+	}
+}
+
+// end forgets the request. The lock is held.
+func (st *h2stream) end() {
+	st.body.end()
+	st.c.h2.Release(&st.Stream)
+	st.x.Reset()
+	st.c = nil
+	st.out.buf = st.out.buf[:0]
+}
+
+// serve answers the request. What a mistake of the driver breaks is this
+// stream alone.
+func (st *h2stream) serve() {
+	defer func() {
+		if p := recover(); p != nil {
+			st.c.conn.set.Log.Error("panic in the driver", "request", st.x.ID(), "panic", p, "stack", string(debug.Stack()))
+			st.reset(http2.InternalError)
+		}
+	}()
+	if st.refusal != nil {
+		st.fail(st.refusal)
+		return
+	}
+	if !st.body.await() {
+		return
+	}
+	err := st.c.conn.handle(&st.x)
+	if st.out.upgraded {
+		st.reset(http2.Cancel) // unless both sides have ended it
+		return
+	}
+	if err == nil {
+		err = st.out.problem()
+	}
+	switch {
+	case err == nil:
+		st.out.finish()
+	case st.x.Response.Started:
+		st.c.conn.set.Log.Debug("response cut", "request", st.x.ID(), "err", err)
+		st.reset(http2.InternalError)
+	default:
+		st.fail(err)
+	}
+}
+
+// fail answers in place of a handler that could not.
+func (st *h2stream) fail(err error) {
+	st.out.reset()
+	body := st.c.conn.bare(&st.x, err)
+	if st.out.WriteHead(&st.x) != nil {
+		st.reset(http2.InternalError)
+		return
+	}
+	st.out.Write([]byte(body))
+	st.out.finish()
+}
+
+func (st *h2stream) reset(code http2.Code) {
+	st.c.mu.Lock()
+	defer st.c.mu.Unlock()
+	st.c.h2.Reset(&st.Stream, code)
+}
+
+// h2wait is a wait for the client, which is looked after: over all waits
+// of its kind, a stream has a grace and what its bytes have earned.
+type h2wait struct {
+	since time.Time // of the present wait, zero for none
+	spent time.Duration
+}
+
+// begin starts a wait. The lock is held.
+func (w *h2wait) begin(c *h2conn) {
+	w.since = c.conn.server.watch.Now()
+	if c.stalls++; c.stalls == 1 {
+		c.conn.sock.LimitRead(stallTick)
+	}
+}
+
+// end ends it. The lock is held.
+func (w *h2wait) end(c *h2conn) {
+	w.spent += c.conn.server.watch.Now().Sub(w.since)
+	w.since = time.Time{}
+	c.stalls--
+}
+
+// over reports whether it has taken too long. The lock is held.
+func (w *h2wait) over(now time.Time, grace time.Duration, bytes, rate int64) bool {
+	if w.since.IsZero() {
+		return false
+	}
+	earned := time.Duration(float64(min(bytes, 1<<40)) / float64(rate) * float64(time.Second))
+	return w.spent+now.Sub(w.since) >= max(grace+earned, w.spent+sockio.Tick)
+}
+
+// lookAtStalls ends the waits that take too long. The lock is held.
+func (c *h2conn) lookAtStalls(now time.Time) {
+	set := c.conn.set
+	for _, st := range c.serving {
+		b, w := &st.body, &st.out
+		if b.awaited && b.wait.over(now, awaitTime, 0, 1) {
+			b.awaited = false
+			st.wake.Broadcast()
+		}
+		if !b.tunnel && b.wait.over(now, set.BodyGrace, b.count, set.MinRate) && b.err == nil {
+			b.err = badBody(sockio.ErrLimit)
+			st.wake.Broadcast()
+		}
+		grace := set.BodyGrace
+		if w.upgraded {
+			grace = upgradedWrite
+		}
+		if w.wait.over(now, grace, w.moved, set.MinRate) {
+			c.h2.Reset(&st.Stream, http2.Cancel)
+			st.gone(fmt.Errorf("%w: %w", errTooSlow, sockio.ErrLimit))
+		}
+	}
+	c.flushAside()
+}
