@@ -127,7 +127,7 @@ func (st *h2stream) serve() {
 	switch {
 	case err == nil:
 		st.out.finish()
-	case st.x.Response.Started:
+	case st.out.sent:
 		st.c.conn.set.Log.Debug("response cut", "request", st.x.ID(), "err", err)
 		st.reset(http2.InternalError)
 	default:

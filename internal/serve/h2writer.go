@@ -11,21 +11,26 @@ import (
 	"github.com/perchserver/perch/internal/http2"
 )
 
-// h2writer sends the response of a stream. A small body gathers in buf until
-// it is flushed, and what streams flush gathers in the connection.
+// h2writer sends the response of a stream. The head and a small body wait here
+// until they are flushed, and what streams flush gathers in the connection.
 type h2writer struct {
 	st       *h2stream
 	buf      []byte
-	bodiless bool   // what is written is dropped
-	left     int64  // of a body with a length, -1 for none
-	upgraded bool   // the stream has become a tunnel
-	broken   bool   // the response cannot be completed
-	key      []byte // Sec-WebSocket-Key of an extended CONNECT, nil otherwise
-	moved    int64  // bytes that have been let through the windows
+	head     http2.Head // with its fields in our memory
+	text     []byte     // what they point to
+	sent     bool       // the head has left for the connection
+	bodiless bool       // what is written is dropped
+	left     int64      // of a body with a length, -1 for none
+	upgraded bool       // the stream has become a tunnel
+	broken   bool       // the response cannot be completed
+	key      []byte     // Sec-WebSocket-Key of an extended CONNECT, nil otherwise
+	moved    int64      // bytes that have been let through the windows
 	wait     h2wait
 }
 
-func (w *h2writer) reset() { *w = h2writer{st: w.st, buf: w.buf[:0], left: -1} }
+func (w *h2writer) reset() {
+	*w = h2writer{st: w.st, buf: w.buf[:0], text: w.text[:0], head: http2.Head{Fields: w.head.Fields[:0]}, left: -1}
+}
 
 // WriteHead implements exchange.Writer.
 func (w *h2writer) WriteHead(x *exchange.Exchange) error {
@@ -48,21 +53,38 @@ func (w *h2writer) WriteHead(x *exchange.Exchange) error {
 	case w.bodiless && (r.Status == 204 || r.Length == 0 && !(x.Request.Method == "HEAD" && http1.BodyAllowed(r.Status))):
 		length = -1
 	}
-	return w.head(x, length, w.bodiless || r.Length == 0)
+	w.keep(r, length)
+	return nil
 }
 
-// head sends the head of the response along with what comes next.
-func (w *h2writer) head(x *exchange.Exchange, length int64, end bool) error {
-	x.Response.Started = true
-	c := w.st.c
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if w.st.broken != nil {
-		return w.lost(w.st.broken)
+// keep takes the head over as it is now, to be sent with what comes next.
+func (w *h2writer) keep(r *exchange.Response, length int64) {
+	r.Started = true
+	w.head.Status, w.head.Length = r.Status, length
+	for _, f := range r.Header.Fields {
+		if f.ID == exchange.Other {
+			f.Name, w.text = kept(f.NameBytes(), w.text)
+		}
+		f.Value, w.text = kept(f.Value, w.text)
+		w.head.Fields = append(w.head.Fields, f)
 	}
-	c.h2.WriteHead(&w.st.Stream, &http2.Head{Status: x.Response.Status, Fields: x.Response.Header.Fields,
-		Length: length, Date: c.now(), End: end})
-	return nil
+}
+
+// kept copies b behind text.
+func kept(b, text []byte) (copied, all []byte) {
+	start := len(text)
+	text = append(text, b...)
+	return text[start:len(text):len(text)], text
+}
+
+// sendHead sends the head, if it was not. The lock is held.
+func (w *h2writer) sendHead(end bool) {
+	if w.sent {
+		return
+	}
+	w.sent = true
+	w.head.Date, w.head.End = w.st.c.now(), end
+	w.st.c.h2.WriteHead(&w.st.Stream, &w.head)
 }
 
 // Write implements exchange.Writer.
@@ -126,6 +148,10 @@ func (w *h2writer) send(p []byte) error {
 // held, but not while it waits.
 func (w *h2writer) frames(p []byte, end bool) error {
 	c := w.st.c
+	if w.st.broken != nil {
+		return w.lost(w.st.broken)
+	}
+	w.sendHead(end && len(p) == 0)
 	for len(p) > 0 {
 		n, err := w.reserve(len(p))
 		if err != nil {
@@ -253,10 +279,12 @@ func (w *h2writer) finish() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	trailer := w.st.x.Response.Trailer
-	if w.frames(w.buf, len(trailer) == 0) != nil || w.st.Closed() {
-		return
+	if w.bodiless {
+		trailer = nil
 	}
-	c.h2.WriteTrailer(&w.st.Stream, trailer)
+	if w.frames(w.buf, len(trailer) == 0) == nil {
+		c.h2.WriteTrailer(&w.st.Stream, trailer) // unless the stream has ended
+	}
 }
 
 // Upgrade implements exchange.Writer. The 101 of the application becomes the
@@ -274,13 +302,11 @@ func (w *h2writer) Upgrade(x *exchange.Exchange) (exchange.Stream, error) {
 	r.Header.DelName("Sec-WebSocket-Accept")
 	r.Status = 200
 	w.upgraded, w.left = true, -1
-	if err := w.head(x, -1, false); err != nil {
+	w.keep(r, -1)
+	w.st.body.tunnel = true
+	if err := w.Flush(); err != nil {
 		return nil, err
 	}
-	w.st.body.tunnel = true
-	w.st.c.mu.Lock()
-	defer w.st.c.mu.Unlock()
-	w.st.c.flush()
 	return &h2tunnel{w.st}, nil
 }
 
