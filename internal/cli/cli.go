@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/perchserver/perch/internal/config"
 	"github.com/perchserver/perch/internal/worker/spawn"
 )
 
@@ -56,7 +57,13 @@ func Main(p Process) int {
 		return exitFine
 	}
 	var silent silentError
-	if !errors.As(err, &silent) {
+	var problems config.Problems
+	switch {
+	case errors.As(err, &silent):
+	case errors.As(err, &problems):
+		problems.WriteTo(p.Stderr)
+		fmt.Fprintln(p.Stderr, "perch: the configuration cannot be used")
+	default:
 		fmt.Fprintf(p.Stderr, "perch: %v\n", err)
 	}
 	var usage usageError

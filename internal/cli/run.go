@@ -14,21 +14,24 @@ import (
 	"github.com/perchserver/perch/internal/daemon"
 	"github.com/perchserver/perch/internal/listen"
 	"github.com/perchserver/perch/internal/logs"
+	"github.com/perchserver/perch/internal/plan"
 )
 
 // defaultListen is where `perch run` listens when nobody says otherwise.
 const defaultListen = "http://localhost:8080"
 
 func (p *Process) runCommand() *cobra.Command {
+	var server serverFlag
 	var urls []string
 	var level string
 	var asJSON bool
 	c := &cobra.Command{
-		Use:   "run [DIR]",
-		Short: "Serve a folder: the application it holds, or its files",
+		Use:   "run [DIR | --config FILE]",
+		Short: "Serve a folder, or the sites of an applicationHost.config",
 		Long: `Serve the application in DIR (the current folder if none is given), starting
 it on the first request. DIR is what "dotnet publish" wrote, or any folder with
-a web.config; without one, Perch looks at what the folder holds.
+a web.config; without one, Perch looks at what the folder holds. With --config,
+serve the sites of an applicationHost.config, where they have their bindings.
 
 When it is ready, run prints one line for each listening URL. It serves until
 it is told to stop: TERM or INT (Ctrl-C) lets requests in flight end, a second
@@ -37,14 +40,19 @@ one stops at once, HUP reads the configuration again.
 A listening URL is http://HOST:PORT or unix:PATH. An IP address, * or localhost
 serves every host name, any other name is the only one served. Port 0 takes a
 free one.`,
-		Example: "  perch run ./publish\n  perch run ./publish --listen 'http://*:80' --listen unix:/run/shop.sock",
+		Example: "  perch run ./publish\n  perch run ./publish --listen 'http://*:80' --listen unix:/run/shop.sock\n  perch run --config /etc/perch/applicationHost.config",
 		Args:    args(0, 1, "at most one folder"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			folder, err := folderArgument(args)
+			served, err := server.subject(args)
 			if err != nil {
 				return err
 			}
-			bindings, err := parseListen(urls)
+			var bindings []listen.Binding
+			if served.Server == "" {
+				bindings, err = parseListen(urls)
+			} else if len(urls) > 0 {
+				err = usageError{errors.New("--listen and --config exclude each other"), "the sites of the file have bindings of their own"}
+			}
 			if err != nil {
 				return err
 			}
@@ -52,11 +60,12 @@ free one.`,
 			if err != nil {
 				return err
 			}
-			return p.run(daemon.Options{Folder: folder, Bindings: bindings, Environ: p.Environ, Log: log,
+			return p.run(daemon.Options{Server: served.Server, Folder: served.Folder, Bindings: bindings, Environ: p.Environ, Log: log,
 				Executable: executable(), GuardianArgs: []string{guardianRole}, Version: thisVersion().Version,
 				Stderr: p.Stderr}, asJSON)
 		},
 	}
+	server.add(c)
 	c.Flags().StringArrayVarP(&urls, "listen", "l", nil, "listening `URL`, repeatable (default "+defaultListen+")")
 	c.Flags().StringVar(&level, "log-level", "info", "least `level` that is logged: debug, info, warn or error")
 	c.Flags().BoolVar(&asJSON, "json", false, "print the listening URLs as one JSON object")
@@ -75,6 +84,30 @@ func executable() string {
 		return os.Args[0]
 	}
 	return path
+}
+
+// serverFlag is the flag --config, which names an applicationHost.config.
+type serverFlag string
+
+func (f *serverFlag) add(c *cobra.Command) {
+	c.Flags().StringVar((*string)(f), "config", "", "serve the sites of this applicationHost.config `FILE`")
+}
+
+// subject is what a command is about: the file of the flag, or the folder that
+// is its argument.
+func (f serverFlag) subject(args []string) (plan.Input, error) {
+	if f == "" {
+		folder, err := folderArgument(args)
+		return plan.Input{Folder: folder}, err
+	}
+	if len(args) > 0 {
+		return plan.Input{}, usageError{errors.New("a folder and --config exclude each other"), "give one of them"}
+	}
+	path, err := filepath.Abs(string(f))
+	if err != nil {
+		return plan.Input{}, fmt.Errorf("file %s: %w", f, err)
+	}
+	return plan.Input{Server: path}, nil
 }
 
 func folderArgument(args []string) (string, error) {

@@ -112,7 +112,7 @@ func (d *Daemon) build() error {
 	d.current.Store(p)
 	d.tell(p.Problems)
 	if p.Problems.HasErrors() {
-		d.opts.Log.Error("requests are answered with 500 until the configuration is mended", "configuration", d.subject())
+		d.opts.Log.Error("what the errors concern is answered with an error until the configuration is mended", "configuration", d.subject())
 	}
 	return nil
 }
@@ -270,7 +270,11 @@ func (d *Daemon) reload(c change) (config.Problems, error) {
 			d.reopened = nil
 		}
 		d.opts.Log.Error("the configuration was not taken over; the one before stays", "why", c.why, "err", err)
-		return nil, err
+		var problems config.Problems
+		if errors.As(err, &problems) {
+			d.tell(problems)
+		}
+		return problems, err
 	}
 	d.tell(next.Problems)
 	if next.Problems.HasErrors() {

@@ -91,7 +91,7 @@ func (r *reader) application(def *appDefinition, was *Application, patient bool)
 	if configured := errors.As(err, &problems); configured {
 		err = nil // and noted
 	} else {
-		problems = config.Problems{{Code: config.NoPhysicalPath, Pos: dir.pos, Message: err.Error(), Expected: "the path of a folder that can be served"}}
+		problems = config.Problems{dir.why(err)}
 		r.note(problems)
 	}
 	if was != nil && !was.broken {
@@ -115,6 +115,13 @@ func (r *reader) above(root string) []merge.Layer {
 		}
 	}
 	return r.layersOf(root)
+}
+
+// why says that the folder cannot be served.
+func (d *dirDefinition) why(err error) config.Problem {
+	p := d.missing
+	p.Message = err.Error()
+	return p
 }
 
 // servable checks that there is something to serve.
@@ -148,7 +155,7 @@ func (r *reader) root(a *Application, def *appDefinition, above []merge.Layer, w
 		return problems
 	}
 	r.note(settings.NotDone())
-	if r.in.Server == "" && a.Path == "/" {
+	if r.server == nil && a.Path == "/" {
 		a.connections, a.limitsAt = connectionLimits(settings, r.parts.Log)
 		r.limitsAt = a.limitsAt
 	} else if problems := r.misplacedLimits(settings); problems != nil {
@@ -195,7 +202,7 @@ func (r *reader) worker(a *Application, def *appDefinition, s *merge.Settings, w
 	if r.parts.Owner != nil {
 		user, warning, err := r.parts.Owner(a.Folder)
 		if err != nil {
-			return config.Problems{{Code: config.NoPhysicalPath, Pos: def.dirs[0].pos, Message: err.Error()}}
+			return config.Problems{def.dirs[0].why(err)}
 		}
 		if set.User = user; warning != "" && (was == nil || was.Settings == nil) {
 			r.parts.Log.Warn(warning)

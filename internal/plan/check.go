@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"errors"
+
 	"github.com/perchserver/perch/internal/config"
 	"github.com/perchserver/perch/internal/site"
 )
@@ -9,6 +11,10 @@ import (
 // problem. It starts nothing. The error is for what cannot be served at all.
 func Check(in Input, parts Parts) (config.Problems, error) {
 	p, err := Build(in, parts, nil)
+	var problems config.Problems
+	if errors.As(err, &problems) {
+		return problems, nil // the file of the server cannot be used
+	}
 	if err != nil {
 		return nil, err
 	}

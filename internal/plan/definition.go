@@ -39,7 +39,10 @@ type dirDefinition struct {
 	path        string // in the application: "/", "/files"
 	folder      string // absolute
 	noSubConfig bool   // below folder no web.config is read
-	pos         config.Pos
+
+	// missing is what to tell when the folder cannot be served, but for its
+	// message.
+	missing config.Problem
 }
 
 // same reports whether two definitions differ at most in where they stand.
@@ -54,16 +57,22 @@ func (d *definition) unplaced() definition {
 		c.apps[i] = a
 		c.apps[i].dirs = make([]dirDefinition, len(a.dirs))
 		for j, dir := range a.dirs {
-			dir.pos = config.Pos{}
+			dir.missing = config.Problem{}
 			c.apps[i].dirs[j] = dir
 		}
 	}
 	return c
 }
 
-// definitions returns the sites to serve: one, with the folder as its only
-// application.
+// definitions returns the sites to serve: those of the server's file, or one
+// with the folder as its only application. They are the builder's own.
 func (b *builder) definitions() []*definition {
+	if b.server != nil {
+		defs, problems := b.server.define()
+		b.note(b.server.problems)
+		b.note(problems)
+		return defs
+	}
 	name := strings.Trim(filepath.Base(b.in.Folder), `./\`)
 	if name == "" {
 		name = "site" // of the root of a file system
@@ -75,7 +84,7 @@ func (b *builder) definitions() []*definition {
 		apps: []appDefinition{{
 			path: "/",
 			pool: poolDefinition{name: name},
-			dirs: []dirDefinition{{path: "/", folder: b.in.Folder}},
+			dirs: []dirDefinition{{path: "/", folder: b.in.Folder, missing: config.Problem{Code: config.NoPhysicalPath}}},
 		}},
 	}}
 }

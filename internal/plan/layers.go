@@ -1,7 +1,6 @@
 package plan
 
 import (
-	_ "embed"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -17,12 +16,6 @@ import (
 	"github.com/perchserver/perch/internal/ownfile"
 	"github.com/perchserver/perch/internal/site"
 )
-
-// defaults is the outermost layer: what IIS's own applicationHost.config says
-// where nobody says otherwise, as far as Perch acts on it.
-//
-//go:embed defaults.config
-var defaults []byte
 
 // rootLayers returns the layers that hold at the root of an application: those
 // above it, and its own web.config. Where that names no application, or is not
@@ -47,7 +40,7 @@ func (r *reader) rootLayers(a *Application, above []merge.Layer, first bool) ([]
 	r.dependOnContent(a.Folder)
 	found, err := recognize.Folder(a.Folder)
 	switch {
-	case err != nil && own.File == nil && r.in.Server == "":
+	case err != nil && own.File == nil && r.server == nil:
 		return nil, err
 	case err != nil:
 		return append(layers, own), nil // files are served, or what is below

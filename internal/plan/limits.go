@@ -28,6 +28,24 @@ func connectionLimits(s *merge.Settings, log *slog.Logger) (serve.Settings, conf
 	return set, e.Pos()
 }
 
+// connections are the limits of the server's file. What IIS has in webLimits
+// counts where Perch's own section does not set it.
+func (s *server) connections(log *slog.Logger) serve.Settings {
+	set, _ := connectionLimits(s.settings, log)
+	own, web := s.settings.Section(limitsSection), s.settings.Section("system.applicationHost/webLimits")
+	takes := func(ownName, webName string) bool { return !own.Attribute(ownName).Set && web.Attribute(webName).Set }
+	if d := web.Duration("connectionTimeout"); takes("connectionTimeout", "connectionTimeout") && d > 0 {
+		set.IdleTime = d
+	}
+	if d := web.Duration("headerWaitTimeout"); takes("headerWaitTimeout", "headerWaitTimeout") && d > 0 {
+		set.HeaderTime = d
+	}
+	if n := web.Int("minBytesPerSecond"); takes("minBytesPerSecond", "minBytesPerSecond") && n > 0 {
+		set.MinRate = n
+	}
+	return set
+}
+
 // misplacedLimits tells of limits that are set for a part of the site: when
 // they apply, the URL of a request is not known yet. An administrator who
 // wrote them there would trust in a limit that nobody keeps.

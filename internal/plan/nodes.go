@@ -43,9 +43,15 @@ func (r *reader) child(at string, layers []merge.Layer, parent *site.Node) *site
 	if a := r.apps[strings.ToLower(at)]; a != nil {
 		return a.node
 	}
+	if mounted && m.unservable != nil {
+		return r.broken(config.Problems{m.why(m.unservable)})
+	}
 	file := r.configFile(at)
 	if file == "" && !mounted && !spokenOf(layers, r.at(at)) {
 		return parent
+	}
+	if mounted {
+		r.visit(m.folder)
 	}
 	if file != "" {
 		loaded, problems := r.load(file)

@@ -8,7 +8,7 @@
 package plan
 
 import (
-	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"strings"
 
@@ -91,7 +91,9 @@ type host struct {
 	in      Input
 	parts   Parts
 	environ map[string]string // names in upper case
+	server  *server           // nil: a folder is served
 	base    []merge.Layer     // outside of all sites
+	seed    maphash.Seed      // of the sums of files
 
 	// The pages of errors, and those that tell everything to everybody.
 	pages, detailedPages exchange.Module
@@ -120,10 +122,7 @@ func Build(in Input, parts Parts, prev *Plan) (*Plan, error) {
 		b.note(s.problems)
 	}
 	b.plan.Handler = b.table()
-	b.plan.Connections = serve.Settings{Log: b.parts.Log}
-	if b.in.Server == "" && !b.plan.Sites[0].Applications[0].broken {
-		b.plan.Connections = b.plan.Sites[0].Applications[0].connections
-	}
+	b.plan.Connections = b.connections()
 	b.plan.Problems.Sort()
 	return b.plan, nil
 }
@@ -139,10 +138,10 @@ type builder struct {
 
 func newBuilder(in Input, parts Parts, prev *Plan) (*builder, error) {
 	b := &builder{in: in, prev: prev, told: make(map[string]bool)}
-	if prev == nil {
-		prev = new(Plan)
+	if prev != nil {
+		b.host = prev.host
 	}
-	if b.host = prev.host; b.host == nil {
+	if b.host == nil || b.server != nil && b.server.source.changed(b.seed) {
 		h, err := newHost(in, parts)
 		if err != nil {
 			return nil, err
@@ -153,12 +152,16 @@ func newBuilder(in Input, parts Parts, prev *Plan) (*builder, error) {
 	return b, nil
 }
 
-func newHost(in Input, parts Parts) (*host, error) {
-	builtIn, problems := merge.Load("built-in defaults", defaults)
-	if problems.HasErrors() {
-		return nil, fmt.Errorf("built-in configuration: %w", problems.Err())
+func newHost(in Input, parts Parts) (h *host, err error) {
+	h = &host{in: in, parts: parts, environ: lookup(in.Environ), seed: maphash.MakeSeed()}
+	if in.Server != "" {
+		if h.server, err = readServer(in.Server, h.seed, h.resolve); err != nil {
+			return nil, err
+		}
 	}
-	h := &host{in: in, parts: parts, environ: lookup(in.Environ), base: []merge.Layer{{File: builtIn, At: "/"}}}
+	if h.base, err = baseLayers(h.server); err != nil {
+		return nil, err
+	}
 	set := errorpage.Settings{
 		Development: h.development(h.variable),
 		Log:         parts.Log,
@@ -198,6 +201,18 @@ func (b *builder) listen(defs []*definition) error {
 		d.bindings, open = open[:len(d.bindings):len(d.bindings)], open[len(d.bindings):]
 	}
 	return nil
+}
+
+// connections are the limits of connections: those of the server, or of the
+// folder that is all there is.
+func (b *builder) connections() serve.Settings {
+	if b.server != nil {
+		return b.server.connections(b.parts.Log)
+	}
+	if root := b.plan.Sites[0].Applications[0]; !root.broken {
+		return root.connections
+	}
+	return serve.Settings{Log: b.parts.Log}
 }
 
 // table leads every binding to its site.

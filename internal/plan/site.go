@@ -2,7 +2,6 @@ package plan
 
 import (
 	"cmp"
-	"hash/maphash"
 	"path"
 	"path/filepath"
 	"slices"
@@ -52,13 +51,14 @@ func (b *builder) site(def *definition) (*Site, error) {
 	if prev != nil {
 		r.good = prev.reader.good
 	}
+	r.checkMounts()
 	for _, d := range byDepth(def.apps) {
 		var was *Application
 		if prev != nil {
 			was = prev.application(d.path)
 		}
 		a, kept, err := r.application(d, was, b.in.Patient)
-		if err != nil && b.prev == nil && b.in.Server == "" {
+		if err != nil && b.prev == nil && b.server == nil {
 			return nil, err
 		}
 		if kept {
@@ -100,8 +100,7 @@ type reader struct {
 	layers map[string][]merge.Layer // that hold in a folder, by its path in lower case
 	good   *goodFiles               // as they were when they could last be used
 
-	mu      sync.Mutex   // held for what a reload asks for
-	seed    maphash.Seed // of the sums of files
+	mu      sync.Mutex // held for what a reload asks for
 	sources []source
 	folders []string // whose content the site depends on
 }
@@ -111,6 +110,7 @@ type mount struct {
 	dirDefinition        // its path is that in the site
 	app           string // path of the application
 	noOverride    bool   // no web.config is read
+	unservable    error  // why the folder cannot be served; nil: it can
 }
 
 func newReader(h *host, def *definition, problems *config.Problems) *reader {
@@ -121,17 +121,34 @@ func newReader(h *host, def *definition, problems *config.Problems) *reader {
 		apps:   make(map[string]*Application),
 		layers: map[string][]merge.Layer{"/": h.base},
 		good:   &goodFiles{files: make(map[string]*merge.File)},
-		seed:   maphash.MakeSeed(),
+	}
+	if h.server != nil {
+		_, r.limitsAt = connectionLimits(h.server.settings, h.parts.Log)
 	}
 	r.report = func(found config.Problems) { *problems = append(*problems, found...) }
 	for _, a := range def.apps {
 		for _, d := range a.dirs {
 			d.path = path.Join(a.path, d.path)
-			r.mounts = append(r.mounts, mount{d, a.path, a.pool.noOverride})
+			r.mounts = append(r.mounts, mount{dirDefinition: d, app: a.path, noOverride: a.pool.noOverride})
 		}
 	}
 	slices.SortStableFunc(r.mounts, func(a, b mount) int { return len(b.path) - len(a.path) })
 	return r
+}
+
+// checkMounts tells which virtual directories lead nowhere. Those at the root
+// of an application are judged with it.
+func (r *reader) checkMounts() {
+	for i := range r.mounts {
+		m := &r.mounts[i]
+		if m.path == m.app {
+			continue
+		}
+		r.depend(look(m.folder))
+		if m.unservable = servable(m.folder); m.unservable != nil {
+			r.note(config.Problems{m.why(m.unservable)})
+		}
+	}
 }
 
 // mount returns the virtual directory that a URL path lies in.

@@ -99,6 +99,21 @@ func (e Element) Attribute(name string) Attribute {
 	return Attribute{Value: s.DefaultValue()}
 }
 
+// Problem completes p with its severity and with the place and the source line
+// of an attribute, or of the element where no file sets that, or none is
+// named.
+func (e Element) Problem(attribute string, p config.Problem) config.Problem {
+	if !e.Present {
+		p.Severity = p.Code.Explain().Severity
+		return p
+	}
+	src, at := e.e.src, e.e.at
+	if a := e.e.attr(attribute); a != nil {
+		src, at = a.src, a.at
+	}
+	return src.At(at, p)
+}
+
 // typed returns the value of an attribute that has one of the types.
 func (e Element) typed(name string, types ...schema.Type) schema.Value {
 	v := e.Attribute(name).Value

@@ -1,0 +1,258 @@
+package plan
+
+import (
+	_ "embed"
+	"fmt"
+	"hash/maphash"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/perchserver/perch/internal/config"
+	"github.com/perchserver/perch/internal/config/merge"
+	"github.com/perchserver/perch/internal/listen"
+	"github.com/perchserver/perch/internal/ownfile"
+	"github.com/perchserver/perch/internal/worker"
+)
+
+// What IIS's own applicationHost.config says where nobody says otherwise, as
+// far as Perch acts on it.
+//
+//go:embed handlers.config
+var defaultHandlers []byte
+
+//go:embed documents.config
+var defaultDocuments []byte
+
+// server is an applicationHost.config as it was read.
+type server struct {
+	path     string
+	source   source
+	file     *merge.File
+	settings *merge.Settings
+	problems config.Problems // warnings
+}
+
+// readServer reads applicationHost.config. The error is a config.Problems: a
+// file with errors is not used.
+func readServer(path string, seed maphash.Seed, resolve func(string) (string, bool)) (*server, error) {
+	s := &server{path: path, source: look(path)}
+	data, err := ownfile.Read(filepath.Dir(path), filepath.Base(path), maxFile)
+	if err != nil {
+		return nil, config.Problems{{Code: config.Unreadable, Pos: config.Pos{File: path},
+			Message: "the file cannot be read: " + cause(err)}}
+	}
+	s.source.sum = maphash.Bytes(seed, data)
+	if s.file, s.problems = (merge.Source{Path: path, Data: data, Server: true}).Load(); s.file == nil {
+		return nil, s.problems
+	}
+	settings, problems := merge.Effective([]merge.Layer{{File: s.file}}, "", resolve)
+	if settings == nil {
+		return nil, append(s.problems, problems...)
+	}
+	s.settings = settings
+	s.problems = append(s.problems, problems...)
+	return s, nil
+}
+
+// baseLayers are what lies beneath every web.config: the server's file, and
+// the defaults of the sections that it does not have.
+func baseLayers(s *server) ([]merge.Layer, error) {
+	var base []merge.Layer
+	for section, text := range map[string][]byte{
+		"system.webServer/handlers":        defaultHandlers,
+		"system.webServer/defaultDocument": defaultDocuments,
+	} {
+		if s != nil && s.settings.Section(section).Present {
+			continue
+		}
+		file, problems := merge.Load("built-in defaults", text)
+		if problems.HasErrors() {
+			return nil, fmt.Errorf("built-in configuration: %w", problems.Err())
+		}
+		base = append(base, merge.Layer{File: file})
+	}
+	if s != nil {
+		base = append(base, merge.Layer{File: s.file})
+	}
+	return base, nil
+}
+
+// definer turns the sites of an applicationHost.config into definitions.
+type definer struct {
+	*server
+	pools    map[string]poolDefinition // by name in lower case
+	taken    map[claim]config.Pos      // bindings that a site has
+	problems config.Problems
+}
+
+// claim is what two sites cannot both have.
+type claim struct {
+	port uint16
+	addr string
+	host string
+}
+
+// define returns the sites that are served, in the order of the file, and what
+// is wrong with them: a site or a part of one that cannot be served is left
+// out, and the others go on.
+func (s *server) define() ([]*definition, config.Problems) {
+	d := &definer{server: s, taken: make(map[claim]config.Pos)}
+	d.readPools()
+	var defs []*definition
+	for _, e := range s.settings.Section("system.applicationHost/sites").Entries() {
+		def := &definition{name: e.Text("name"), id: fmt.Sprint(e.Int("id"))}
+		d.applications(def, e)
+		if len(def.apps) == 0 || !e.Bool("serverAutoStart") {
+			continue // told, or stopped
+		}
+		d.bindings(def, e)
+		defs = append(defs, def)
+	}
+	return defs, d.problems
+}
+
+func (d *definer) readPools() {
+	d.pools = make(map[string]poolDefinition)
+	for _, e := range d.settings.Section("system.applicationHost/applicationPools").Entries() {
+		p := poolDefinition{name: e.Text("name"), noOverride: !e.Bool("enableConfigurationOverride")}
+		if !e.Bool("autoStart") {
+			p.refused = "the application pool " + p.name + " is stopped: its autoStart is false"
+		}
+		for _, v := range e.Child("environmentVariables").Entries() {
+			p.environment = append(p.environment, worker.Variable{Name: v.Text("name"), Value: v.Text("value")})
+		}
+		d.pools[strings.ToLower(p.name)] = p
+	}
+}
+
+// bindings reads where a site listens. Protocols that are not HTTP are for
+// other programs.
+func (d *definer) bindings(def *definition, site merge.Element) {
+	for _, e := range site.Child("bindings").Entries() {
+		info := e.Attribute("bindingInformation")
+		switch protocol := strings.ToLower(e.Text("protocol")); protocol {
+		case "http":
+		case "https":
+			d.problems.Add(e.Problem("protocol", config.Problem{Code: config.NotDone, Subject: "system.applicationHost/sites/site/bindings/binding/@protocol",
+				Message: "https bindings are not served yet: site " + def.name + " is not reached by " + info.Text}))
+			continue
+		default:
+			continue
+		}
+		b, err := listen.ParseInformation(info.Text)
+		if err != nil {
+			d.problems.Add(e.Problem("bindingInformation", config.Problem{Code: config.BadBinding, Message: err.Error(),
+				Expected: "ADDRESS:PORT:HOST, such as *:80: or *:80:shop.example"}))
+			continue
+		}
+		if d.claim(def, b, e) {
+			def.bindings = append(def.bindings, b)
+		}
+	}
+}
+
+// claim gives a binding to a site unless another has it.
+func (d *definer) claim(def *definition, b listen.Binding, e merge.Element) bool {
+	if b.Port == 0 {
+		return true // every one has a port of its own
+	}
+	c := claim{port: b.Port, addr: b.Addrs()[0].String(), host: b.Host}
+	if first, taken := d.taken[c]; taken {
+		d.problems.Add(e.Problem("bindingInformation", config.Problem{Code: config.BindingTaken,
+			Message: "the binding of site " + def.name + " is taken", Hint: "it stands at " + first.String() + " already"}))
+		return false
+	}
+	d.taken[c] = e.Attribute("bindingInformation").Pos
+	return true
+}
+
+// applications reads those of a site. A site without a root has none.
+func (d *definer) applications(def *definition, site merge.Element) {
+	var apps []appDefinition
+	for _, e := range site.Entries() {
+		app := appDefinition{path: e.Text("path"), pool: d.pool(def, e)}
+		for _, v := range e.Entries() {
+			if dir, ok := d.directory(v); ok {
+				app.dirs = append(app.dirs, dir)
+			}
+		}
+		if !rootFirst(app.dirs, func(dir dirDefinition) string { return dir.path }) {
+			d.problems.Add(e.Problem("", config.Problem{Code: config.NoRoot,
+				Message: `the application ` + app.path + ` of site ` + def.name + ` has no virtual directory "/" with a physicalPath`}))
+			continue
+		}
+		apps = append(apps, app)
+	}
+	if !rootFirst(apps, func(a appDefinition) string { return a.path }) {
+		d.problems.Add(site.Problem("name", config.Problem{Code: config.NoRoot,
+			Message: `the site ` + def.name + ` has no application "/" that can be served`}))
+		return
+	}
+	def.apps = apps
+}
+
+// rootFirst moves the entry with the path "/" to the front, and reports
+// whether there is one.
+func rootFirst[T any](all []T, path func(T) string) bool {
+	for i := range all {
+		if path(all[i]) == "/" {
+			all[0], all[i] = all[i], all[0]
+			return true
+		}
+	}
+	return false
+}
+
+// pool returns the pool that an application names. One that names none has a
+// pool of its own.
+func (d *definer) pool(def *definition, app merge.Element) poolDefinition {
+	name := app.Text("applicationPool")
+	if name == "" {
+		return poolDefinition{name: def.name}
+	}
+	p, ok := d.pools[strings.ToLower(name)]
+	if !ok {
+		p = poolDefinition{name: name, refused: "the application pool " + name + " does not exist"}
+		d.problems.Add(app.Problem("applicationPool", config.Problem{Code: config.UnknownPool,
+			Message: "there is no application pool " + name + ": " + def.name + app.Text("path") + " answers 503",
+			Hint:    d.nearPool(name)}))
+	}
+	return p
+}
+
+func (d *definer) nearPool(name string) string {
+	var names []string
+	for _, p := range d.pools {
+		names = append(names, p.name)
+	}
+	if near := config.Nearest(name, names); near != "" {
+		return "did you mean " + near + "?"
+	}
+	return "add it to applicationPools"
+}
+
+// directory reads a virtual directory; false if it leads nowhere.
+func (d *definer) directory(e merge.Element) (dirDefinition, bool) {
+	dir := dirDefinition{path: e.Text("path"), noSubConfig: !e.Bool("allowSubDirConfig")}
+	dir.missing = e.Problem("physicalPath", config.Problem{Code: config.NoPhysicalPath,
+		Message: "the virtual directory " + dir.path + " has no physicalPath", Expected: "the path of a folder that can be read"})
+	physical := e.Text("physicalPath")
+	if physical == "" {
+		d.problems.Add(dir.missing)
+		return dir, false
+	}
+	dir.folder = native(physical)
+	if !filepath.IsAbs(dir.folder) {
+		dir.folder = filepath.Join(filepath.Dir(d.path), dir.folder)
+	}
+	return dir, true
+}
+
+// native writes a path of Windows as this system does.
+func native(path string) string {
+	if runtime.GOOS != "windows" {
+		path = strings.ReplaceAll(path, `\`, "/")
+	}
+	return filepath.Clean(path)
+}
