@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
-# Puts the servers to compare with and the load generator into CACHE/debian, out of the Debian packages nginx,
-# haproxy, caddy and wrk. The packages are unpacked, not installed: the system stays as it is, no service is
-# started, and no rights are needed. What is on the PATH already is taken as it is.
+# Puts programs into CACHE/debian, out of the Debian packages of their names: without a name nginx, haproxy, caddy and
+# wrk, the servers to compare with and the load generator. The packages are unpacked, not installed: the system stays
+# as it is, no service is started, and no rights are needed. What is on the PATH already is taken as it is.
 #
-# Usage: install.sh CACHE
+# Usage: install.sh CACHE [PROGRAM...]
 set -euo pipefail
 
-cache=$(mkdir -p "${1:?usage: install.sh CACHE}" && cd "$1" && pwd)
-tools=(nginx haproxy caddy wrk)
+cache=$(mkdir -p "${1:?usage: install.sh CACHE [PROGRAM...]}" && cd "$1" && pwd)
+tools=("${@:2}")
+[ ${#tools[@]} -gt 0 ] || tools=(nginx haproxy caddy wrk)
 
 fail() {
-  echo "bench: $*" >&2
-  echo "bench: needed are ${tools[*]}; on Debian or Ubuntu this script unpacks them, elsewhere put them on the PATH" >&2
+  echo "install.sh: $*" >&2
+  echo "install.sh: needed are ${tools[*]}; on Debian or Ubuntu this script unpacks them, elsewhere put them on the PATH" >&2
   exit 1
 }
 

@@ -89,6 +89,24 @@ func lack(t testing.TB, format string, a ...any) {
 	t.Skipf(format, a...)
 }
 
+// Attacker returns the path of slowhttptest.
+func Attacker(t testing.TB) string {
+	t.Helper()
+	if own := cache("attack", "debian", "usr", "bin", "slowhttptest"); exists(own) {
+		return own
+	}
+	found, err := exec.LookPath("slowhttptest")
+	if err != nil {
+		lack(t, "slowhttptest is not there; `make attacker` unpacks it")
+	}
+	return found
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
 // RawBackend returns a folder with the raw backend and a web.config for it.
 func RawBackend(t testing.TB, c WebConfig) string {
 	t.Helper()

@@ -157,6 +157,14 @@ func Descriptors(pid int) int {
 	return len(all)
 }
 
+// Memory returns how much memory a process holds, in bytes; 0 if it has ended.
+func Memory(pid int) int64 {
+	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	var size, resident int64
+	fmt.Sscan(string(data), &size, &resident)
+	return resident * int64(os.Getpagesize())
+}
+
 // Connections counts the TCP connections of a process that are open on this
 // side, from the kernel's table.
 func Connections(pid int) int {

@@ -1,0 +1,170 @@
+package limits
+
+import (
+	"bytes"
+	"context"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/perchserver/perch/test/harness"
+)
+
+const (
+	attackers = 4000
+
+	// promise is how soon other clients are served. It is held for the median
+	// on a machine that serves at once when nobody attacks; one that is busy
+	// with something else, or has its processors taken away for moments, is
+	// given as many times what it needed before.
+	promise = 100 * time.Millisecond
+	patient = 10
+
+	// perAttacker is the memory that a connection may cost while it does its
+	// worst: a session has two buffers of 16 KiB and a goroutine its stack,
+	// and the collector may hold nearly as much again before it runs.
+	perAttacker = 64 << 10
+
+	// held is how many attackers have to be there at once for an attack to
+	// count: the first are gone before a slow machine has accepted the last.
+	held = attackers / 2
+)
+
+// The four modes of slowhttptest, one after another, each with 4,000
+// connections: they are closed when their limit has passed, and until then
+// everybody else is served. (A slow reader is noticed when the kernel takes no
+// more for it, which on the loopback is after some megabytes. Many ranges of
+// one file are answered at once, so that attack ends by itself.)
+func TestAttacks(t *testing.T) {
+	program := harness.Attacker(t)
+	var files syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil || files.Max < 3*attackers {
+		t.Fatalf("a process may open %d files (%v): the attack needs %d (ulimit -Hn)", files.Max, err, 3*attackers)
+	}
+	const limits = `headerWaitTimeout="00:00:03" connectionTimeout="00:00:03" minBytesPerSecond="6000" minBytesGracePeriod="00:00:03" drainTimeout="00:00:01"`
+	application := func(t *testing.T) *harness.Host { return start(t, limits) }
+	folder := func(t *testing.T) *harness.Host {
+		dir := t.TempDir()
+		harness.WriteFile(t, filepath.Join(dir, "index.html"), strings.Repeat("0123456789abcdef", 4<<10))
+		harness.WriteFile(t, filepath.Join(dir, "web.config"), `<configuration><perch><limits `+limits+` /></perch></configuration>`)
+		return harness.Start(t, harness.Run{Dir: dir})
+	}
+	for _, c := range []struct {
+		name   string
+		host   func(*testing.T) *harness.Host
+		target string
+		flags  string
+		held   int
+	}{
+		{"slow headers", application, "/", "-H -t GET -i 1 -x 20", held},
+		{"slow body", application, "/upload", "-B -t POST -i 1 -x 20 -s 8192", held},
+		{"slow read", application, "/download?bytes=4000000", "-X -n 1 -z 32 -w 512 -y 1024", held},
+		{"ranges of a file", folder, "/index.html", "-R -t GET -a 5 -b 3000", 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := c.host(t)
+			usual := probe(t, h, func(done int) bool { return done < 100 })
+			idle := harness.Descriptors(h.Pid)
+			memory := harness.Memory(h.Pid)
+
+			attack := attack(t, program, h.URL+c.target, strings.Fields(c.flags))
+			most, peak := 0, int64(0)
+			end := time.Now().Add(harness.Limit)
+			under := probe(t, h, func(int) bool {
+				peak = max(peak, harness.Memory(h.Pid)-memory)
+				now := harness.Descriptors(h.Pid) - idle
+				most = max(most, now)
+				over := most >= c.held && now <= attackers/100
+				if c.held == 0 {
+					over = attack.ended()
+				}
+				return !over && time.Now().Before(end)
+			})
+			t.Logf("served in %v at the median, %v at the 99th of 100, %v before; at most %d descriptors and %d MiB more",
+				at(under, 50), at(under, 99), at(usual, 50), most, peak>>20)
+			if told := attack.stop(); most < c.held || c.held == 0 && !strings.Contains(told, "No open connections left") {
+				t.Fatalf("no attack: %d descriptors at once\n%s", most, told)
+			}
+			if got, want := at(under, 50), max(promise, patient*at(usual, 50)); got > want {
+				t.Errorf("half of the other clients waited longer than %v, want %v; before the attack %v", got, want, at(usual, 50))
+			}
+			if want := int64(max(most, attackers)) * perAttacker; peak > want {
+				t.Errorf("%d bytes of memory, want at most %d", peak, want)
+			}
+			harness.Eventually(t, func() bool { return harness.Descriptors(h.Pid) <= idle+attackers/100 }, "the attackers' connections are closed")
+		})
+	}
+}
+
+// probe asks again and again, each time on a connection of its own, and
+// returns how long that took, in order of length. Everybody has to be served.
+func probe(t *testing.T, h *harness.Host, goOn func(done int) bool) []time.Duration {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	var took []time.Duration
+	for goOn(len(took)) {
+		begin := time.Now()
+		r, err := h.Try("GET", "/", []string{"Connection: close"}, nil)
+		if err != nil || r.StatusCode != 200 || r.Err != nil {
+			t.Fatalf("another client, after %v: %v %+v", time.Since(begin), err, r)
+		}
+		took = append(took, time.Since(begin))
+		<-tick.C
+	}
+	slices.Sort(took)
+	return took
+}
+
+// at returns the value below which so many of a hundred lie.
+func at(sorted []time.Duration, percent int) time.Duration {
+	return sorted[min(len(sorted)*percent/100, len(sorted)-1)]
+}
+
+// attacker is a running slowhttptest.
+type attacker struct {
+	cancel context.CancelFunc
+	done   chan struct{}
+	out    bytes.Buffer // complete when done is closed
+}
+
+// attack starts the program against a URL. It ends with the test at the
+// latest.
+func attack(t *testing.T, program, url string, flags []string) *attacker {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	a := &attacker{cancel: cancel, done: make(chan struct{})}
+	cmd := exec.CommandContext(ctx, program, append(flags, "-c", strconv.Itoa(attackers), "-r", "4000", "-l", "30", "-u", url)...)
+	cmd.Stdout, cmd.Stderr = &a.out, &a.out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		cmd.Wait()
+		close(a.done)
+	}()
+	t.Cleanup(func() { a.stop() })
+	return a
+}
+
+// ended reports whether it has nothing left to do.
+func (a *attacker) ended() bool {
+	select {
+	case <-a.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// stop ends it and returns what it wrote.
+func (a *attacker) stop() string {
+	a.cancel()
+	<-a.done
+	return a.out.String()
+}
