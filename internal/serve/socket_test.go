@@ -260,8 +260,8 @@ func TestTransfers(t *testing.T) {
 	v := onSockets(t, Settings{}, application{
 		"/length":  download(size),
 		"/chunked": download(-1),
-		"/file": func(x *exchange.Exchange) error { return sendPart(x, file, 0, size) },
-		"/part": func(x *exchange.Exchange) error { return sendPart(x, file, 1<<20, size-1<<20-9) },
+		"/file":    func(x *exchange.Exchange) error { return sendPart(x, file, 0, size) },
+		"/part":    func(x *exchange.Exchange) error { return sendPart(x, file, 1<<20, size-1<<20-9) },
 		// The file is shorter than what was announced.
 		"/shrunk": func(x *exchange.Exchange) error {
 			err := sendPart(x, file, 9, size)

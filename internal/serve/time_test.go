@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -416,4 +417,102 @@ func TestDate(t *testing.T) {
 			time.Sleep(17 * time.Second)
 		}
 	})
+}
+
+// What a handler left of a body may come slowly, at the rate that is asked of
+// bodies: the drain ends all the same, and so does the connection.
+func TestUnreadBodyThatComesSlowly(t *testing.T) {
+	timed(t, pages, func(v *host) {
+		nc := v.dial()
+		io.WriteString(nc, "POST /ignore"+host11+"Content-Length: 100000\r\n\r\nhello")
+		r := bufio.NewReader(nc)
+		begin := time.Now()
+		answered(t, r, "POST")
+		sent := 0
+		for ; ; sent++ {
+			if _, err := io.WriteString(nc, strings.Repeat("x", 300)); err != nil {
+				break
+			}
+			time.Sleep(time.Second)
+		}
+		// Of a pipe no half can be closed: it ends with the drain.
+		if took := time.Since(begin); sent < 5 || took > 7*time.Second {
+			t.Errorf("it took %d pieces in %v, want those of 5 s", sent, took)
+		}
+	})
+}
+
+// After an upgrade a connection may rest for as long as it likes; a client
+// that takes nothing of what is sent has two minutes.
+func TestUpgradedConnectionRests(t *testing.T) {
+	var ended chan error
+	handler := exchange.HandlerFunc(func(x *exchange.Exchange) error {
+		x.Response.Status = 101
+		stream, err := x.Response.Writer.Upgrade(x)
+		if err != nil {
+			return err
+		}
+		b := make([]byte, 5)
+		if _, err := io.ReadFull(stream, b); err != nil {
+			return err
+		}
+		begin := time.Now()
+		_, err = stream.Write(b)
+		if took := time.Since(begin); took < 2*time.Minute || took > 2*time.Minute+3*sockio.Tick {
+			err = fmt.Errorf("%w after %v", err, took)
+		}
+		ended <- err
+		return nil
+	})
+	timed(t, handler, func(v *host) {
+		ended = make(chan error, 1) // of the bubble
+		nc := v.dial()
+		io.WriteString(nc, "GET /"+host11+"Connection: upgrade\r\nUpgrade: x\r\n\r\n")
+		r := bufio.NewReader(nc)
+		if resp, err := http.ReadResponse(r, nil); err != nil || resp.StatusCode != 101 {
+			t.Fatalf("%v, %v", resp, err)
+		}
+		time.Sleep(24 * time.Hour)
+		io.WriteString(nc, "hello")
+		if err := <-ended; err != sockio.ErrLimit {
+			t.Errorf("writing to a client that reads nothing: %v", err)
+		}
+	})
+}
+
+// A system without descriptors left passes: the server tries again, less and
+// less often, and once a second at the least.
+func TestAcceptTriesAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := &failingListener{pipeListener: &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}}
+		l.fails.Store(20)
+		v := begin(t, l, Settings{}, pages)
+		begin := time.Now()
+		client, server := net.Pipe()
+		l.conns <- server
+		// 5 ms doubled 8 times, then 12 times a second: 14.275 s.
+		if took := time.Since(begin); took < 13*time.Second || took > 15*time.Second {
+			t.Errorf("accepted after %v", took)
+		}
+		io.WriteString(client, get("/"))
+		if resp, _ := answered(t, bufio.NewReader(client), "GET"); resp.StatusCode != 200 {
+			t.Errorf("status %d", resp.StatusCode)
+		}
+		client.Close()
+	})
+}
+
+// failingListener fails to accept some times.
+type failingListener struct {
+	*pipeListener
+	fails atomic.Int32
+}
+
+func (l *failingListener) Accept() (net.Conn, error) {
+	if l.fails.Load() > 0 {
+		l.fails.Add(-1)
+		return nil, errors.New("too many open files")
+	}
+	return l.pipeListener.Accept()
 }
