@@ -27,7 +27,8 @@ func withDefaults(e *element, around []*element) *element {
 				entry = complete(entry, defaults)
 			}
 		}
-		out.entries[i] = directive{add, withDefaults(entry, around)}
+		d.entry = withDefaults(entry, around)
+		out.entries[i] = d
 	}
 	return &out
 }

@@ -38,28 +38,31 @@ type Layer struct {
 // Settings is nil if there is an error. Every problem names the file that has
 // to be mended, which is the lower one where two files do not fit.
 func Effective(layers []Layer, at string, env func(name string) (string, bool)) (*Settings, config.Problems) {
-	m := &merger{env: env, sections: map[string]*element{}, locks: map[string]lock{}}
-	settings := &Settings{table: schema.Builtin(), sections: m.sections}
+	m := newMerger(layers, env)
+	settings := &Settings{table: schema.Builtin(), server: fold(at) == "", sections: m.sections}
 	for _, l := range layers {
 		if l.File != nil {
 			settings.table = l.File.table
 			break
 		}
 	}
-	settings.server = fold(at) == ""
 	for _, c := range contributions(layers, at) {
 		for _, d := range c.scope.sections {
-			if settings.server || !d.schema.ServerOnly {
+			if settings.server || d.schema.Where != schema.ServerOnly {
 				m.section(c, d)
 			}
 		}
 		settings.note(c.scope.notDone)
 	}
 	for path, e := range m.sections {
-		if settings.table.Section(path).ServerOnly {
+		if settings.table.Section(path).Where == schema.ServerOnly {
 			m.sections[path] = withDefaults(e, nil)
 		}
 		m.required(e, path)
+		if c := e.schema.Collection; c != nil && c.Closed && len(e.entries) == 0 && (e.cleared || e.removed) {
+			settings.note(config.Problems{e.src.At(e.at, config.Problem{Code: config.NotDoneRestricts, Subject: path,
+				Message: path + " has no entry left, which is known, but not done yet: access is not restricted by it"})})
+		}
 	}
 	m.problems.Sort()
 	if m.problems.HasErrors() {
@@ -70,8 +73,9 @@ func Effective(layers []Layer, at string, env func(name string) (string, bool)) 
 
 // contribution is a scope that holds at the path in question.
 type contribution struct {
-	rank  int // of its layer
-	level int // how many segments the path has that it applies to
+	rank   int    // of its layer
+	level  int    // how many segments the path has that it applies to
+	target string // that path, folded
 	*scope
 }
 
@@ -91,7 +95,7 @@ func contributions(layers []Layer, at string) []contribution {
 			if !within(path, target) || (!s.inherit && crosses(layers, path, target)) {
 				continue
 			}
-			found = append(found, contribution{rank, segments(target), s})
+			found = append(found, contribution{rank, segments(target), target, s})
 		}
 	}
 	slices.SortStableFunc(found, func(a, b contribution) int { return a.level - b.level })
@@ -123,30 +127,34 @@ func segments(path string) int {
 // merger puts sections together.
 type merger struct {
 	env      func(string) (string, bool)
-	sections map[string]*element // by path, as merged so far
-	locks    map[string]lock
+	sections map[string]*element    // by path, as merged so far
+	locks    map[string]sectionLock // by path
+	rank     int                    // of the layer that is being merged
 	problems config.Problems
+
+	server       *File // applicationHost.config, or nil
+	serverRank   int
+	applications map[string]bool // folded paths where one begins
 }
 
-// lock says which layer locked a section, and where.
-type lock struct {
-	rank int
-	by   *element
+func newMerger(layers []Layer, env func(string) (string, bool)) *merger {
+	m := &merger{env: env, sections: map[string]*element{}, locks: map[string]sectionLock{}, applications: map[string]bool{}}
+	for rank, l := range layers {
+		if l.File != nil && l.File.server {
+			m.server, m.serverRank = l.File, rank
+		}
+		if l.Application {
+			m.applications[fold(l.At)] = true
+		}
+	}
+	return m
 }
 
 // section lets a definition change the section merged so far.
 func (m *merger) section(c contribution, d definition) {
-	path := d.schema.Path
-	if l, locked := m.locks[path]; locked && c.rank > l.rank {
-		m.report(d.element, config.Problem{
-			Code: config.LockedSection, Message: path + " is locked", Hint: "it is locked in " + l.by.src.Pos(l.by.at).String(),
-		})
-		return
+	if m.rank = c.rank; m.placed(c, d) && m.admit(c, d) {
+		m.sections[d.schema.Path] = m.merge(m.sections[d.schema.Path], d.element)
 	}
-	if _, locked := m.locks[path]; !locked && c.override == overrideDeny {
-		m.locks[path] = lock{c.rank, d.element}
-	}
-	m.sections[path] = m.merge(m.sections[path], d.element)
 }
 
 func (m *merger) report(e *element, p config.Problem) { e.src.Report(&m.problems, e.at, p) }
@@ -157,7 +165,13 @@ func (m *merger) merge(base, over *element) *element {
 	if base == nil {
 		base = &element{}
 	}
-	out := &element{schema: over.schema, src: over.src, at: over.at, attrs: slices.Clone(base.attrs)}
+	m.obey(base, over)
+	out := &element{schema: over.schema, src: over.src, at: over.at, attrs: slices.Clone(base.attrs), locks: base.locks}
+	for _, l := range over.locks {
+		own := *l
+		own.rank = m.rank
+		out.locks = append(slices.Clip(out.locks), &own)
+	}
 	for _, a := range over.attrs {
 		if a.schema.Expanded {
 			a.value.Text = m.expand(a.value.Text)
@@ -177,108 +191,11 @@ func (m *merger) merge(base, over *element) *element {
 		out.children = append(out.children, m.merge(base.child(c.schema.Name), c))
 	}
 	out.entries = m.entries(over.schema.Collection, base.entries, over.entries)
-	out.cleared = base.cleared || slices.ContainsFunc(over.entries, func(d directive) bool { return d.verb == clear })
+	has := func(v verb) bool {
+		return slices.ContainsFunc(over.entries, func(d directive) bool { return d.verb == v })
+	}
+	out.cleared, out.removed = base.cleared || has(clear), base.removed || has(remove)
 	return out
-}
-
-// entries lets the directives of one file change the entries inherited.
-func (m *merger) entries(c *schema.Collection, inherited, directives []directive) []directive {
-	if len(directives) == 0 {
-		return inherited
-	}
-	inherited = slices.Clone(inherited)
-	var own []directive
-	byKey := map[string]*element{} // the entries there are
-	for _, d := range inherited {
-		byKey[keyOf(c, d.entry)] = d.entry
-	}
-	for _, d := range directives {
-		if d.entry != nil {
-			d.entry = m.merge(nil, d.entry)
-		}
-		key := keyOf(c, d.entry)
-		switch d.verb {
-		case clear:
-			inherited, own, byKey = nil, nil, map[string]*element{}
-		case remove:
-			if byKey[key] != nil {
-				same := func(x directive) bool { return keyOf(c, x.entry) == key }
-				inherited, own = slices.DeleteFunc(inherited, same), slices.DeleteFunc(own, same)
-				delete(byKey, key)
-			}
-		case add:
-			if first := byKey[key]; first != nil && key != "" && !c.AllowDuplicates {
-				m.duplicate(c, d.entry, first)
-			}
-			byKey[key] = d.entry
-			own = append(own, d)
-		}
-	}
-	all := append(inherited, own...)
-	if c.Prepend {
-		all = append(own, inherited...)
-	}
-	m.unique(c, all)
-	return all
-}
-
-// unique reports entries that share a value which has to be their own.
-func (m *merger) unique(c *schema.Collection, entries []directive) {
-	for i := range c.Entry.Attributes {
-		s := &c.Entry.Attributes[i]
-		if !s.Unique {
-			continue
-		}
-		first := map[string]*attribute{}
-		for _, d := range entries {
-			a := d.entry.attr(s.Name)
-			if a == nil {
-				continue
-			}
-			key := s.Comparable(a.value)
-			if f := first[key]; f != nil {
-				a.src.Report(&m.problems, a.at, config.Problem{
-					Code: config.DuplicateKey, Message: s.Name + " is " + a.value.Text + " here and in another <" + c.Add + ">",
-					Expected: "an " + s.Name + " of its own for every <" + c.Add + ">", Hint: "the other is in " + f.src.Pos(f.at).String(),
-				})
-				continue
-			}
-			first[key] = a
-		}
-	}
-}
-
-// duplicate reports an entry e whose key the entry first has already.
-func (m *merger) duplicate(c *schema.Collection, e, first *element) {
-	var keys []string
-	for _, k := range c.Keys() {
-		keys = append(keys, k.Name+` "`+e.value(k.Name).Text+`"`)
-	}
-	p := config.Problem{
-		Code:    config.DuplicateKey,
-		Message: "there is an entry with " + strings.Join(keys, ", ") + " already",
-		Hint:    "it comes from " + first.src.Pos(first.at).String(),
-	}
-	if c.Remove != "" {
-		p.Hint += "; put a <" + c.Remove + "> of it before this one"
-	}
-	m.report(e, p)
-}
-
-// keyOf returns the key of an entry as a text, which is empty in a collection
-// without keys and for a directive without an entry.
-func keyOf(c *schema.Collection, e *element) string {
-	if e == nil {
-		return ""
-	}
-	var b strings.Builder
-	for i := range c.Entry.Attributes {
-		if k := &c.Entry.Attributes[i]; k.Key {
-			b.WriteString(k.Comparable(e.value(k.Name)))
-			b.WriteByte(0) // which no attribute can have
-		}
-	}
-	return b.String()
 }
 
 // required reports the attributes that no file has set, or that expansion has

@@ -2,12 +2,15 @@ package merge
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf16"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
@@ -16,25 +19,32 @@ import (
 	"github.com/perchserver/perch/internal/config/schema"
 )
 
-// TestGolden runs every archive in testdata. Its comment says what it shows,
-// and in lines of their own:
+// TestGolden runs every archive below testdata/golden, whose folders are named
+// after what they show. Its comment says what that is, with the section of the
+// specification in parentheses, and in lines of their own:
 //
-//	at /shop/x       the path that settings are asked for; default "/"
-//	app /shop        an application begins there
-//	env NAME=value   a variable for %NAME%
+//	at /shop/x            the path that settings are asked for; default "/"
+//	app /shop             an application begins there
+//	env NAME=value        a variable for %NAME%
+//	encode NAME encoding  a file is in utf-8-bom, utf-16le or utf-16be
 //
 // Its files called web.config are layers, at the folder they are in; one
-// called applicationHost.config is that of the server. The file "want" is what comes out: sections that are present with every value that
+// called applicationHost.config is that of the server. With it paths begin
+// with the name of a site. Other files are there for configSource. The file
+// "want" is what comes out: sections that are present with every value that
 // is set and its place, what is not done, and problems. With UPDATE=1 in the
 // environment what comes out is written as what is wanted: read every change.
 func TestGolden(t *testing.T) {
 	t.Parallel()
-	cases, err := filepath.Glob("testdata/*.txtar")
-	if err != nil || len(cases) < 40 {
-		t.Fatalf("%d cases, %v", len(cases), err)
+	cases, err := filepath.Glob("testdata/golden/*/*.txtar")
+	if err != nil || len(cases) < 150 {
+		t.Errorf("%d cases, %v", len(cases), err)
+	}
+	if stray, _ := filepath.Glob("testdata/*.txtar"); len(stray) > 0 {
+		t.Errorf("%q would never run: they belong into a folder of testdata/golden", stray)
 	}
 	for _, name := range cases {
-		t.Run(strings.TrimSuffix(filepath.Base(name), ".txtar"), func(t *testing.T) {
+		t.Run(strings.TrimSuffix(strings.TrimPrefix(filepath.ToSlash(name), "testdata/golden/"), ".txtar"), func(t *testing.T) {
 			t.Parallel()
 			archive, err := txtar.ParseFile(name)
 			if err != nil {
@@ -49,7 +59,7 @@ func TestGolden(t *testing.T) {
 					files = append(files, f)
 				}
 			}
-			got := outcome(string(archive.Comment), files)
+			got := outcome(t, string(archive.Comment), files)
 			if os.Getenv("UPDATE") != "" {
 				archive.Files = append(files, txtar.File{Name: "want", Data: []byte(got)})
 				if err := os.WriteFile(name, txtar.Format(archive), 0o644); err != nil {
@@ -64,36 +74,100 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// outcome loads and merges the files of a case and tells what comes out.
-func outcome(comment string, files []txtar.File) string {
-	at, apps, env := "/", map[string]bool{}, map[string]string{}
+// golden is what the comment of a case asks for.
+type golden struct {
+	at     string
+	apps   map[string]bool
+	env    map[string]string
+	encode map[string]string
+	files  map[string][]byte
+}
+
+func parseGolden(t *testing.T, comment string, files []txtar.File) *golden {
+	g := &golden{at: "/", apps: map[string]bool{}, env: map[string]string{}, encode: map[string]string{}, files: map[string][]byte{}}
 	for line := range strings.Lines(comment) {
 		word, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
 		switch word {
 		case "at":
-			at = rest
+			g.at = rest
 		case "app":
-			apps[rest] = true
+			g.apps[rest] = true
 		case "env":
 			name, value, _ := strings.Cut(rest, "=")
-			env[name] = value
+			g.env[name] = value
+		case "encode":
+			name, encoding, _ := strings.Cut(rest, " ")
+			g.encode[name] = encoding
 		}
 	}
+	for _, f := range files {
+		g.files[f.Name] = encoded(t, bytes.TrimSuffix(f.Data, []byte("\n")), g.encode[f.Name])
+	}
+	return g
+}
+
+// encoded returns text with a byte order mark in an encoding.
+func encoded(t *testing.T, text []byte, encoding string) []byte {
+	t.Helper()
+	var order binary.AppendByteOrder
+	switch encoding {
+	case "":
+		return text
+	case "utf-8-bom":
+		return append([]byte("\xef\xbb\xbf"), text...)
+	case "utf-16le":
+		order = binary.LittleEndian
+	case "utf-16be":
+		order = binary.BigEndian
+	default:
+		t.Fatalf("no encoding %s", encoding)
+	}
+	out := order.AppendUint16(nil, 0xfeff)
+	for _, unit := range utf16.Encode([]rune(string(text))) {
+		out = order.AppendUint16(out, unit)
+	}
+	return out
+}
+
+// open returns what reads the files that one in a folder includes.
+func (g *golden) open(folder string) func(string) ([]byte, error) {
+	return func(name string) ([]byte, error) {
+		if data, ok := g.files[path.Join(folder, name)]; ok {
+			return data, nil
+		}
+		return nil, fs.ErrNotExist
+	}
+}
+
+// outcome loads and merges the files of a case and tells what comes out.
+func outcome(t *testing.T, comment string, files []txtar.File) string {
+	g := parseGolden(t, comment, files)
 	var out strings.Builder
 	var layers []Layer
+	var server *File
 	for _, f := range files {
 		folder := path.Join("/", path.Dir(f.Name))
-		server := path.Base(f.Name) == "applicationHost.config"
-		file, problems := Source{Path: f.Name, Data: bytes.TrimSuffix(f.Data, []byte("\n")), Server: server}.Load()
+		source := Source{Path: f.Name, Data: g.files[f.Name], Parent: server, Open: g.open(path.Dir(f.Name))}
+		switch path.Base(f.Name) {
+		case "applicationHost.config":
+			source.Server = true
+		case "web.config":
+		default:
+			continue
+		}
+		file, problems := source.Load()
 		tell(&out, problems)
-		layers = append(layers, Layer{File: file, At: folder, Application: apps[folder]})
-		delete(apps, folder)
+		if source.Server {
+			server = file
+		}
+		layers = append(layers, Layer{File: file, At: folder, Application: g.apps[folder]})
+		delete(g.apps, folder)
 	}
-	for folder := range apps {
+	for folder := range g.apps {
 		layers = append(layers, Layer{At: folder, Application: true})
 	}
-	settings, problems := Effective(layers, at, func(name string) (string, bool) {
-		value, ok := env[name]
+	settings, problems := Effective(layers, g.at, func(name string) (string, bool) {
+		value, ok := g.env[name]
 		return value, ok
 	})
 	tell(&out, problems)
@@ -101,7 +175,7 @@ func outcome(comment string, files []txtar.File) string {
 		return out.String()
 	}
 	for _, s := range schema.Builtin() {
-		if s.Status != schema.Ignored && s.Described() && (!s.ServerOnly || at == "/") && settings.Section(s.Path).Present {
+		if s.Status != schema.Ignored && s.Described() && (s.Where != schema.ServerOnly || g.at == "/") && settings.Section(s.Path).Present {
 			describe(&out, settings.Section(s.Path), s.Path, "")
 		}
 	}

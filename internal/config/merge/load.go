@@ -19,14 +19,20 @@ import (
 // change and may be used by several goroutines and in several places of the
 // tree at once.
 type File struct {
-	path   string
-	server bool // an applicationHost.config
-	table  schema.Table
-	scopes []*scope // in the order of the file
+	path     string
+	server   bool // an applicationHost.config
+	table    schema.Table
+	scopes   []*scope               // in the order of the file
+	declared map[string]declaration // by the path of the section
+	includes []string
 }
 
 // Path returns the name that the file was loaded under.
 func (f *File) Path() string { return f.path }
+
+// Includes returns the files that a configSource names, relative to the folder
+// of the file and with slashes, whether they could be read or not.
+func (f *File) Includes() []string { return f.includes }
 
 // Locations returns the paths that the file has a <location> for, relative to
 // the folder it is in, without doubles and in the order of the file. The
@@ -79,6 +85,15 @@ type Source struct {
 	// server as a whole may stand in it, and the path of a <location> begins
 	// with the name of a site.
 	Server bool
+
+	// Parent is the applicationHost.config above a web.config, or nil. The
+	// sections that it declares may stand in the web.config.
+	Parent *File
+
+	// Open reads a file that a configSource names, by its name relative to
+	// the folder of this file, with slashes and without dot segments. Nil: a
+	// configSource is an error.
+	Open func(name string) ([]byte, error)
 }
 
 // Load reads a web.config. See Source.Load.
@@ -98,10 +113,11 @@ func (s Source) load(table schema.Table) (*File, config.Problems) {
 		return nil, problems // a torn tree would only mislead
 	}
 	l := &loader{
-		reader:   reader{src: doc.Source, problems: problems},
-		file:     &File{path: s.Path, server: s.Server, table: table},
-		declared: map[string]bool{},
-		defined:  map[string]int{},
+		reader:  reader{src: doc.Source, problems: problems},
+		file:    &File{path: s.Path, server: s.Server, table: table, declared: map[string]declaration{}},
+		parent:  s.Parent,
+		open:    s.Open,
+		defined: map[string]int{},
 	}
 	l.root(doc.Root)
 	l.warn()
@@ -116,8 +132,10 @@ func (s Source) load(table schema.Table) (*File, config.Problems) {
 type loader struct {
 	reader
 	file     *File
-	declared map[string]bool // paths of sections that <configSections> declares
-	defined  map[string]int  // where a section was seen, by scope and section path
+	parent   *File
+	open     func(string) ([]byte, error)
+	included bool           // what is read is the file that a configSource names
+	defined  map[string]int // where a section was seen, by scope and section path
 }
 
 // warn reports what is not done, once for every name in the file.
@@ -153,37 +171,15 @@ func (l *loader) root(n *xmldoc.Node) {
 	l.group(n, "", own)
 }
 
-// declarations collects the sections that <configSections> declares: they
-// belong to the application, and nobody else knows them.
-func (l *loader) declarations(n *xmldoc.Node, group string) {
-	for _, c := range n.Children {
-		name := c.Attr("name")
-		switch {
-		case name == nil:
-		case c.Name == "section":
-			l.declared[join(group, name.Value)] = true
-		case c.Name == "sectionGroup":
-			l.declarations(c, join(group, name.Value))
-		}
-	}
-}
-
-// declaredGroup reports whether a declared section stands below path.
-func (l *loader) declaredGroup(path string) bool {
-	for d := range l.declared {
-		if strings.HasPrefix(d, path+"/") {
-			return true
-		}
-	}
-	return false
-}
-
 // group reads the sections in a group, or in the file as a whole for the path
 // "", into a scope.
 func (l *loader) group(n *xmldoc.Node, path string, s *scope) {
 	for _, c := range n.Children {
+		ignored := path != "" && l.file.table.Ignores(path)
 		if c.Kind != xmldoc.ElementNode {
-			l.text(c, n)
+			if !ignored {
+				l.text(c, n)
+			}
 			continue
 		}
 		child := join(path, c.Name)
@@ -192,13 +188,16 @@ func (l *loader) group(n *xmldoc.Node, path string, s *scope) {
 		case c.Name == "location":
 			l.location(c, path == "" && n.Name == "configuration")
 		case child == "configSections" && n.Name == "configuration": // see declarations
-		case section != nil:
+		case section != nil && (section.Status != schema.Ignored || !l.file.table.Group(child)):
 			l.section(c, section, s)
 		case l.file.table.Group(child):
-			l.attributes(c, &schema.Element{Name: c.Name}, "", false)
+			if section == nil {
+				l.attributes(c, &schema.Element{Name: c.Name}, "", false)
+			}
 			l.group(c, child, s)
-		case l.declared[child]:
-			if strings.HasPrefix(child, "system.webServer/") {
+		case ignored:
+		case l.declared(child):
+			if l.file.server || strings.HasPrefix(child, "system.webServer/") {
 				l.notDone(s, c.Span.Start, child, false)
 			}
 		case l.declaredGroup(child):
@@ -304,7 +303,7 @@ func (l *loader) locationPath(a *xmldoc.Attr) string {
 // section reads one section into a scope.
 func (l *loader) section(n *xmldoc.Node, section *schema.Section, s *scope) {
 	switch {
-	case !section.ServerOnly:
+	case section.Where != schema.ServerOnly:
 	case !l.file.server:
 		l.report(n.Span.Start, config.Problem{
 			Code: config.WrongFile, Message: "<" + n.Name + "> may not stand in this file", Expected: section.Path + " in applicationHost.config",
@@ -330,11 +329,20 @@ func (l *loader) section(n *xmldoc.Node, section *schema.Section, s *scope) {
 	l.defined[key] = n.Span.Start
 	l.scope, l.about = s, section.Path
 	defer func() { l.about = "" }()
-	if section.Status == schema.Known && !l.known(n, &section.Element, section.Path) {
-		return
+	if e := l.content(n, section); e != nil {
+		s.sections = append(s.sections, definition{section, e})
 	}
-	e := l.element(n, &section.Element, section.Path, true)
-	s.sections = append(s.sections, definition{section, e})
+}
+
+// content reads a section's own element. It is nil if it cannot be read.
+func (l *loader) content(n *xmldoc.Node, section *schema.Section) *element {
+	if source := n.Attr("configSource"); source != nil {
+		return l.include(n, source, section)
+	}
+	if section.Status == schema.Known && !l.known(n, &section.Element, section.Path) {
+		return &element{schema: &section.Element, src: l.src, at: n.Span.Start} // it may be locked all the same
+	}
+	return l.element(n, &section.Element, section.Path, true)
 }
 
 // join puts a name behind the path of its group.

@@ -85,9 +85,13 @@ func TestGettersPanic(t *testing.T) {
 	settings, _ := Effective(nil, "/", nil)
 	app := settings.Section("system.webServer/aspNetCore")
 	for name, f := range map[string]func(){
-		"section":         func() { settings.Section("system.webServer/none") },
-		"unread section":  func() { settings.Section("system.webServer/httpErrors") },
-		"attribute":       func() { app.Text("none") },
+		"section":        func() { settings.Section("system.webServer/none") },
+		"unread section": func() { settings.Section("system.webServer/cors") },
+		"attribute":      func() { app.Text("none") },
+		"server section": func() {
+			elsewhere, _ := Effective(nil, "/x", nil)
+			elsewhere.Section("system.applicationHost/sites")
+		},
 		"type":            func() { app.Bool("processPath") },
 		"duration of int": func() { app.Duration("startupTimeLimit") },
 		"child":           func() { app.Child("none") },
@@ -304,7 +308,7 @@ func TestCollectionsFollowTheModel(t *testing.T) {
 
 func TestNotDoneOnce(t *testing.T) {
 	t.Parallel()
-	root := mustLoad(t, "root", webServer(`<httpErrors/><security><ipSecurity/></security>`))
+	root := mustLoad(t, "root", webServer(`<httpErrors/><security><ipSecurity allowUnlisted="false"/></security>`))
 	sub := mustLoad(t, "sub", webServer(`<httpErrors/><urlCompression/>`))
 	settings, _ := Effective([]Layer{{File: root, At: "/"}, {File: sub, At: "/sub"}}, "/sub", nil)
 	var got []string
@@ -313,7 +317,7 @@ func TestNotDoneOnce(t *testing.T) {
 	}
 	want := []string{
 		"root system.webServer/httpErrors PC040 warning",
-		"root system.webServer/security/ipSecurity PC041 warning",
+		"root system.webServer/security/ipSecurity/@allowUnlisted PC041 warning",
 		"sub system.webServer/urlCompression PC040 warning",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -370,7 +374,7 @@ func FuzzLoad(f *testing.F) {
 		}
 		if once != nil && again != nil {
 			for _, s := range schema.Builtin() {
-				if s.Status == schema.Done && !s.ServerOnly {
+				if s.Status == schema.Done && s.Where != schema.ServerOnly {
 					settingsOf(again, s.Path)
 					settingsOf(once, s.Path)
 				}

@@ -17,7 +17,10 @@ type element struct {
 	attrs    []attribute
 	children []*element  // each schema once
 	entries  []directive // of the collection; merged ones are all additions
-	cleared  bool        // merged: a file has cleared the collection
+	locks    []*partLock // what files lock of it
+
+	// Once merged: a file has cleared the collection, or removed from it.
+	cleared, removed bool
 }
 
 // attribute is an attribute that is set.
@@ -32,6 +35,8 @@ type attribute struct {
 type directive struct {
 	verb  verb
 	entry *element // of remove, the keys; of clear, nothing
+	src   *xmldoc.Source
+	at    int
 }
 
 type verb uint8
@@ -41,6 +46,11 @@ const (
 	remove
 	clear
 )
+
+// name returns the element name of a verb in a collection.
+func (v verb) name(c *schema.Collection) string {
+	return [...]string{add: c.Add, remove: c.Remove, clear: c.Clear}[v]
+}
 
 // attr returns an attribute that is set, or nil.
 func (e *element) attr(name string) *attribute {
@@ -135,7 +145,11 @@ func (r *reader) element(n *xmldoc.Node, s *schema.Element, path string, section
 		r.inKnown++
 		defer func() { r.inKnown-- }()
 	}
-	e := &element{schema: s, src: r.src, at: n.Span.Start, attrs: r.attributes(n, s, path, section)}
+	e := &element{schema: s, src: r.src, at: n.Span.Start}
+	var lock *partLock
+	if e.attrs, lock = locks(r.attributes(n, s, path, section)); lock != nil {
+		e.locks = []*partLock{lock}
+	}
 	for _, c := range n.Children {
 		if c.Kind != xmldoc.ElementNode {
 			r.text(c, n)
@@ -175,13 +189,15 @@ func (r *reader) directive(e *element, n *xmldoc.Node, path string) bool {
 		r.addition(e, n, path)
 	case c.Remove:
 		keys := &element{schema: &c.Entry, src: r.src, at: n.Span.Start, attrs: r.attributes(n, &c.Entry, path, false)}
-		r.required(n, keys, func(a *schema.Attribute) bool { return a.Key })
+		r.required(n, keys, func(a *schema.Attribute) bool {
+			return a.Key && (len(c.Keys()) == 1 || (a.Required && a.Default == ""))
+		})
 		r.nothingInside(n)
-		e.entries = append(e.entries, directive{remove, keys})
+		e.entries = append(e.entries, directive{remove, keys, r.src, n.Span.Start})
 	case c.Clear:
 		r.attributes(n, &schema.Element{Name: n.Name}, path, false)
 		r.nothingInside(n)
-		e.entries = append(e.entries, directive{verb: clear})
+		e.entries = append(e.entries, directive{verb: clear, src: r.src, at: n.Span.Start})
 	default:
 		return false
 	}
@@ -199,7 +215,7 @@ func (r *reader) addition(e *element, n *xmldoc.Node, path string) {
 	}
 	entry := r.element(n, s, path, false)
 	r.required(n, entry, func(a *schema.Attribute) bool { return a.Required })
-	e.entries = append(e.entries, directive{add, entry})
+	e.entries = append(e.entries, directive{add, entry, r.src, n.Span.Start})
 }
 
 // nothingInside reports content of an element that has none.

@@ -25,7 +25,7 @@ func (s *Settings) Section(path string) Element {
 	if section == nil || section.Status == schema.Ignored || !section.Described() {
 		panic("merge: no section " + path + " in the schema")
 	}
-	if section.ServerOnly && !s.server {
+	if section.Where == schema.ServerOnly && !s.server {
 		panic("merge: " + path + " is asked for at another path than the server's")
 	}
 	return elementOf(&section.Element, s.sections[path])

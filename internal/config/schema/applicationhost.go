@@ -8,7 +8,7 @@ package schema
 // sites is every site with its bindings, applications and virtual
 // directories. The *Defaults elements exist on several levels; the nearest
 // one that sets a value counts.
-var sites = Section{Path: "system.applicationHost/sites", ServerOnly: true, Element: Element{
+var sites = Section{Path: "system.applicationHost/sites", Where: ServerOnly, Deny: true, Element: Element{
 	Elements: []Element{
 		defaultsOf("siteDefaults", siteAttributes, siteElements),
 		// IIS knows fewer application defaults here than inside a site.
@@ -96,7 +96,7 @@ var applicationAttributes = []Attribute{
 var virtualDirectoryAttributes = []Attribute{
 	{Name: "path", Key: true, Required: true, Form: VirtualPath}, // from its application
 	{Name: "physicalPath", Expanded: true},
-	{Name: "userName", Status: Known, Restricts: true, Obeyed: ""}, // empty: the caller's or the pool's identity
+	{Name: "userName", Status: Known}, // empty: the identity of the caller or of the pool
 	password,
 	logonMethod,
 	{Name: "allowSubDirConfig", Type: Bool, Default: "true"}, // false: no web.config is read below its root
@@ -109,7 +109,7 @@ var virtualDirectoryDefaults = defaultsOf("virtualDirectoryDefaults", virtualDir
 var password = Attribute{Name: "password", CaseSensitive: true, Secret: true, Status: Ignored}
 
 // applicationPools is the pools that applications name.
-var applicationPools = Section{Path: "system.applicationHost/applicationPools", ServerOnly: true, Element: Element{
+var applicationPools = Section{Path: "system.applicationHost/applicationPools", Where: ServerOnly, Deny: true, Element: Element{
 	Elements:   []Element{defaultsOf("applicationPoolDefaults", poolAttributes, poolElements)},
 	Collection: &Collection{Add: "add", Defaults: "applicationPoolDefaults", Entry: Element{Attributes: poolAttributes, Elements: poolElements}},
 }}
@@ -194,7 +194,7 @@ var poolElements = []Element{
 }
 
 // webLimits are limits of the server as a whole.
-var webLimits = Section{Path: "system.applicationHost/webLimits", ServerOnly: true, Element: Element{Attributes: []Attribute{
+var webLimits = Section{Path: "system.applicationHost/webLimits", Where: ServerOnly, Deny: true, Element: Element{Attributes: []Attribute{
 	{Name: "connectionTimeout", Type: TimeSpan, Default: "00:02:00", Range: &Range{Max: 65535, Step: 1}},
 	{Name: "headerWaitTimeout", Type: TimeSpan, Default: "00:00:00", Range: &Range{Max: 65535, Step: 1}}, // 0: 120 seconds
 	{Name: "minBytesPerSecond", Type: Uint, Default: "240"},                                              // sent; 0: no minimum
@@ -205,7 +205,7 @@ var webLimits = Section{Path: "system.applicationHost/webLimits", ServerOnly: tr
 }}}
 
 // log tells whether sites have log files of their own or one together.
-var log = Section{Path: "system.applicationHost/log", ServerOnly: true, Element: Element{Status: Known,
+var log = Section{Path: "system.applicationHost/log", Where: ServerOnly, Deny: true, Element: Element{Status: Known,
 	Attributes: []Attribute{
 		{Name: "logInUTF8", Type: Bool, Default: "true"},
 		{Name: "centralLogFileMode", Type: Enum, Default: "Site", Names: []Name{{"Site", 0}, {"CentralBinary", 1}, {"CentralW3C", 2}}},
@@ -219,6 +219,32 @@ var log = Section{Path: "system.applicationHost/log", ServerOnly: true, Element:
 			logFields("Date, Time, ClientIP, UserName, SiteName, ServerIP, Method, UriStem, UriQuery, HttpStatus, Win32Status, TimeTaken, ServerPort, UserAgent, Referer, HttpSubStatus"),
 		}, logRotation...)},
 	},
+}}
+
+// configHistory keeps old versions of applicationHost.config.
+var configHistory = Section{Path: "system.applicationHost/configHistory", Where: ServerOnly, Deny: true, Element: Element{Status: Known, Attributes: []Attribute{
+	{Name: "enabled", Type: Bool, Default: "true"},
+	{Name: "path", Default: `%SYSTEMDRIVE%\inetpub\history`},
+	{Name: "maxHistories", Type: Uint, Default: "10", Range: &Range{Min: 1, Max: 4294967295}},
+	{Name: "period", Type: TimeSpan, Default: "00:02:00", Range: &Range{Min: 10, Max: 2147483647, Step: 1}},
+}}}
+
+// listenerAdapters listen for other protocols than HTTP.
+var listenerAdapters = Section{Path: "system.applicationHost/listenerAdapters", Where: ServerOnly, Deny: true, Element: Element{Status: Known,
+	Collection: &Collection{Add: "add", Entry: Element{Attributes: []Attribute{
+		{Name: "name", Key: true, Required: true},
+		{Name: "identity"},
+		{Name: "protocolManagerDll"},
+		{Name: "protocolManagerDllInitFunction", CaseSensitive: true},
+	}}},
+}}
+
+// serviceAutoStartProviders are .NET classes that start an application.
+var serviceAutoStartProviders = Section{Path: "system.applicationHost/serviceAutoStartProviders", Where: ServerOnly, Deny: true, Element: Element{Status: Known,
+	Collection: &Collection{Add: "add", Remove: "remove", Clear: "clear", Entry: Element{Attributes: []Attribute{
+		{Name: "name", Key: true, CaseSensitive: true, NonEmpty: true, Required: true},
+		{Name: "type", CaseSensitive: true},
+	}}},
 }}
 
 // logRotation is what every kind of log file has.

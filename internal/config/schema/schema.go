@@ -40,13 +40,33 @@ type Section struct {
 	// "system.webServer/aspNetCore".
 	Path string
 
-	// ServerOnly tells that the section may stand in applicationHost.config
-	// alone (IIS: allowDefinition="AppHostOnly").
-	ServerOnly bool
+	// Where tells in which files the section may stand (IIS:
+	// allowDefinition).
+	Where Where
+
+	// Deny tells that files below applicationHost.config may not set the
+	// section unless that file allows it (IIS: overrideModeDefault). The
+	// declaration of the section in applicationHost.config counts before it.
+	Deny bool
+
+	// Open tells that the declaration in applicationHost.config does not lock
+	// the section, whatever it says: IIS ships handlers and modules locked,
+	// and the installers that web.config files rely on open them.
+	Open bool
 
 	// Element is the section's own element. Its Name is not used.
 	Element
 }
+
+// Where is where a section may stand.
+type Where uint8
+
+// The places.
+const (
+	Everywhere    Where = iota
+	ToApplication       // in applicationHost.config, or at the root of an application (IIS: MachineToApplication)
+	ServerOnly          // in applicationHost.config, for the server as a whole (IIS: AppHostOnly)
+)
 
 // Name returns the last part of the path, the name of the XML element.
 func (s *Section) Name() string { return s.Path[strings.LastIndexByte(s.Path, '/')+1:] }
@@ -132,6 +152,14 @@ type Collection struct {
 	// AllowDuplicates lets several entries have one key.
 	AllowDuplicates bool
 
+	// Replace lets an entry take the place of the one that has its key (IIS:
+	// mergeElement="false").
+	Replace bool
+
+	// Closed tells that without an entry nobody gets in. As long as that is
+	// not obeyed, it is reported where a file takes the last entry away.
+	Closed bool
+
 	// Defaults names an element with values for the entries that do not set
 	// them, such as "siteDefaults". It stands beside the entries, or in an
 	// element around them; of several the nearest that sets a value counts.
@@ -167,11 +195,22 @@ func (t Table) Section(path string) *Section {
 }
 
 // Group reports whether path is a group: an element that holds sections or
-// further groups.
+// further groups. An Ignored section may be a group as well: then what it
+// holds is ignored but for the sections that are in the table.
 func (t Table) Group(path string) bool {
 	return slices.ContainsFunc(t, func(s Section) bool {
 		return len(s.Path) > len(path) && s.Path[len(path)] == '/' && strings.HasPrefix(s.Path, path)
 	})
+}
+
+// Ignores reports whether path, or a group around it, is an Ignored section.
+func (t Table) Ignores(path string) bool {
+	for end := len(path); end > 0; end = strings.LastIndexByte(path[:end], '/') {
+		if s := t.Section(path[:end]); s != nil {
+			return s.Status == Ignored
+		}
+	}
+	return false
 }
 
 // Members returns the names of sections and groups that may stand in a group,

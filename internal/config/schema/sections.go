@@ -29,65 +29,69 @@ var builtin = Table{
 	log,
 	limits,
 
-	// Sections of IIS that Perch does not obey yet. Their contents are not
-	// looked at.
-	known("system.webServer/applicationInitialization"),
-	known("system.webServer/asp"),
-	known("system.webServer/caching"),
-	known("system.webServer/cgi"),
-	known("system.webServer/httpCompression"),
-	known("system.webServer/httpErrors"),
-	known("system.webServer/httpLogging"),
-	known("system.webServer/httpProtocol"),
-	known("system.webServer/httpRedirect"),
-	known("system.webServer/httpTracing"),
-	known("system.webServer/isapiFilters"),
-	known("system.webServer/odbcLogging"),
-	known("system.webServer/security/applicationDependencies"),
-	known("system.webServer/serverRuntime"),
-	known("system.webServer/serverSideInclude"),
-	known("system.webServer/tracing/traceFailedRequests"),
-	known("system.webServer/tracing/traceProviderDefinitions"),
-	known("system.webServer/urlCompression"),
+	// Sections of IIS that Perch does not obey yet.
+	applicationInitialization,
+	caching,
+	httpCompression,
+	httpErrors,
+	httpLogging,
+	httpProtocol,
+	httpRedirect,
+	serverRuntime,
+	urlCompression,
+	httpTracing,
+	traceFailedRequests,
+	traceProviderDefinitions,
+	asp,
+	cgi,
+	fastCgi,
+	globalModules,
+	isapiFilters,
+	odbcLogging,
+	serverSideInclude,
+	applicationDependencies,
+	isapiCgiRestriction,
+	configHistory,
+	listenerAdapters,
+	serviceAutoStartProviders,
 
-	// Sections that keep somebody out.
-	restricts("system.webServer/security/authentication/clientCertificateMappingAuthentication"),
-	restricts("system.webServer/security/authentication/iisClientCertificateMappingAuthentication"),
-	restricts("system.webServer/security/authorization"),
-	restricts("system.webServer/security/dynamicIpSecurity"),
-	restricts("system.webServer/security/ipSecurity"),
+	// Sections of IIS that ask who the client is.
+	authorization,
+	clientCertificateMappingAuthentication,
+	iisClientCertificateMappingAuthentication,
+	dynamicIPSecurity,
+	ipSecurity,
 
-	// Sections of extensions: URL Rewrite, Application Request Routing, CORS,
-	// WebDAV, iisnode, FTP.
-	known("system.webServer/rewrite/allowedServerVariables"),
-	known("system.webServer/rewrite/outboundRules"),
-	known("system.webServer/rewrite/providers"),
-	known("system.webServer/rewrite/rewriteMaps"),
-	known("system.webServer/rewrite/rules"),
+	// Sections of extensions: URL Rewrite, Application Request Routing.
+	rewriteAllowedServerVariables,
+	rewriteGlobalRules,
+	rewriteOutboundRules,
+	rewriteProviders,
+	rewriteMaps,
+	rewriteRules,
+	proxy,
+	diskCache,
+	webFarms,
+
+	// Sections whose contents are not looked at: of extensions (CORS, WebDAV,
+	// iisnode, FTP) and of IIS's own administration.
 	restricts("system.webServer/cors"),
 	known("system.webServer/iisnode"),
-	known("system.webServer/webdav/authoring"),
-	restricts("system.webServer/webdav/authoringRules"),
-	known("system.ftpServer"),
-
-	// Sections of the server as a whole.
-	server("system.applicationHost/configHistory"),
-	server("system.applicationHost/customMetadata"),
-	server("system.applicationHost/listenerAdapters"),
-	server("system.applicationHost/serviceAutoStartProviders"),
-	server("system.webServer/diskCache"),
-	server("system.webServer/fastCgi"),
-	server("system.webServer/globalModules"),
-	server("system.webServer/management"),
-	server("system.webServer/proxy"),
-	server("system.webServer/rewrite/globalRules"),
-	server("system.webServer/security/isapiCgiRestriction"),
+	denied(known("system.webServer/webdav/authoring")),
+	denied(restricts("system.webServer/webdav/authoringRules")),
 	server("system.webServer/webdav/globalSettings"),
-	server("webFarms"),
+	known("system.ftpServer"),
+	server("system.applicationHost/customMetadata"),
+	server("system.webServer/management"),
 
-	// What speaks to .NET or to the application alone. system.web is among
-	// it: its modules see requests of managed handlers only, never those of
-	// an application out of process.
+	// ASP.NET's own rules of access. An application out of process is not
+	// asked for by IIS either, unless it has all requests run through the
+	// managed modules; but somebody wrote them to keep somebody out.
+	restricts("system.web/authorization"),
+
+	// What speaks to .NET or to the application alone. The rest of system.web
+	// is among it: its modules see requests of managed handlers only, never
+	// those of an application out of process.
 	ignored("appSettings"),
 	ignored("assemblyBinding"),
 	ignored("configBuilders"),
@@ -134,8 +138,13 @@ func restricts(path string) Section {
 	return Section{Path: path, Element: Element{Status: Known, Restricts: true}}
 }
 
+func denied(s Section) Section {
+	s.Deny = true
+	return s
+}
+
 func server(path string) Section {
-	return Section{Path: path, ServerOnly: true, Element: Element{Status: Known}}
+	return Section{Path: path, Where: ServerOnly, Deny: true, Element: Element{Status: Known}}
 }
 
 // Common returns the description of an attribute that every element has, or
@@ -156,15 +165,15 @@ func Common(name string, section bool) *Attribute {
 
 // locking forbids the files below to set something.
 var locking = [...]Attribute{
-	{Name: "lockAttributes", Status: Known},
-	{Name: "lockAllAttributesExcept", Status: Known},
-	{Name: "lockElements", Status: Known},
-	{Name: "lockAllElementsExcept", Status: Known},
-	{Name: "lockItem", Type: Bool, Default: "false", Status: Known, Obeyed: "false"},
+	{Name: "lockAttributes"},
+	{Name: "lockAllAttributesExcept"},
+	{Name: "lockElements"},
+	{Name: "lockAllElementsExcept"},
+	{Name: "lockItem", Type: Bool, Default: "false"},
 }
 
 // protection moves the contents of a section elsewhere.
 var protection = [...]Attribute{
-	{Name: "configSource", Status: Refused},
+	{Name: "configSource"},
 	{Name: "configProtectionProvider", Status: Refused},
 }

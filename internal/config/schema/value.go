@@ -67,6 +67,7 @@ type Attribute struct {
 type Range struct {
 	Min, Max int64
 	Step     int64 // the value is a multiple of Step; 0 is no such rule
+	Outside  bool  // the numbers of the range are those that are refused
 }
 
 // Name is the name of one value of an Enum, or one bit of Flags.
@@ -161,6 +162,7 @@ type Form uint8
 // The forms.
 const (
 	AnyText     Form = iota
+	Trimmed          // without white space at its ends
 	SiteName         // without / and ?
 	PoolName         // without any of | < > & " / [ ] + = ; : , ? * @
 	VirtualPath      // of an application or virtual directory: "/", "/shop"
@@ -169,6 +171,10 @@ const (
 // expected returns what is expected instead of text, or "".
 func (f Form) expected(text string) string {
 	switch f {
+	case Trimmed:
+		if strings.TrimSpace(text) != text {
+			return "no white space at the ends"
+		}
 	case SiteName:
 		if strings.ContainsAny(text, "/?") {
 			return "a name without / and ?"
@@ -210,24 +216,25 @@ func (a *Attribute) parseBool(text string) (Value, *config.Problem) {
 
 func (a *Attribute) parseNumber(text string, least, most int64) (Value, *config.Problem) {
 	limits := Range{Min: least, Max: most}
-	if a.Range != nil {
+	if a.Range != nil && !a.Range.Outside {
 		limits = *a.Range
+	}
+	expected := fmt.Sprintf("a number from %d to %d", limits.Min, limits.Max)
+	if a.Range != nil && a.Range.Outside {
+		expected = fmt.Sprintf("%s, but not from %d to %d", expected, a.Range.Min, a.Range.Max)
 	}
 	digits := strings.TrimPrefix(text, "-")
 	if digits == "" || strings.Trim(digits, "0123456789") != "" {
-		return a.wrong(text, "a number from "+limits.String())
+		return a.wrong(text, expected)
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || n < limits.Min || n > limits.Max {
+	if err != nil || n < limits.Min || n > limits.Max || (a.Range != nil && a.Range.Outside && n >= a.Range.Min && n <= a.Range.Max) {
 		return Value{}, &config.Problem{
-			Code: config.OutOfRange, Message: fmt.Sprintf("%s cannot be %s", a.Name, text), Expected: "a number from " + limits.String(),
+			Code: config.OutOfRange, Message: fmt.Sprintf("%s cannot be %s", a.Name, text), Expected: expected,
 		}
 	}
 	return Value{text, n}, nil
 }
-
-// String returns the range in words: "0 to 3600".
-func (r Range) String() string { return fmt.Sprintf("%d to %d", r.Min, r.Max) }
 
 func (a *Attribute) parseEnum(text string) (Value, *config.Problem) {
 	for _, name := range a.Names {

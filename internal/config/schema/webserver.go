@@ -67,7 +67,7 @@ var recycleOnFileChange = Element{
 
 // handlers says who answers which requests. What belongs to kinds of handlers
 // that Perch does not have is ignored: the handler itself is what is reported.
-var handlers = Section{Path: "system.webServer/handlers", Element: Element{
+var handlers = Section{Path: "system.webServer/handlers", Open: true, Element: Element{
 	Attributes: []Attribute{
 		{Name: "accessPolicy", Type: Flags, Default: "Read", Status: Known, Restricts: true, Obeyed: "Read, Script", Names: []Name{
 			{"None", 0}, {"Read", 1}, {"Write", 2}, {"Execute", 4}, {"Source", 16}, {"Script", 512},
@@ -95,7 +95,7 @@ var handlers = Section{Path: "system.webServer/handlers", Element: Element{
 
 // modules switches features of IIS on and off. Perch has its own modules; what
 // an application adds, it needs, and what it removes, Perch does not have.
-var modules = Section{Path: "system.webServer/modules", Element: Element{
+var modules = Section{Path: "system.webServer/modules", Where: ToApplication, Open: true, Element: Element{
 	Attributes: []Attribute{
 		{Name: "runAllManagedModulesForAllRequests", Type: Bool, Default: "false", Status: Ignored},
 		{Name: "runManagedModulesForWebDavRequests", Type: Bool, Default: "false", Status: Ignored},
@@ -162,18 +162,50 @@ var requestFiltering = Section{Path: "system.webServer/security/requestFiltering
 				{Name: "maxUrl", Type: Uint, Default: "4096", Status: Known, Restricts: true},
 				{Name: "maxQueryString", Type: Uint, Default: "2048", Status: Known, Restricts: true},
 			},
-			Elements: []Element{{Name: "headerLimits", Status: Known, Restricts: true}},
+			Elements: []Element{{Name: "headerLimits", Collection: listOf("header", Known, Attribute{Name: "sizeLimit", Type: Uint, Required: true})}},
 		},
-		{Name: "alwaysAllowedQueryStrings", Status: Known},
-		{Name: "alwaysAllowedUrls", Status: Known},
-		{Name: "denyQueryStringSequences", Status: Known, Restricts: true},
-		{Name: "denyUrlSequences", Status: Known, Restricts: true},
-		{Name: "fileExtensions", Status: Known, Restricts: true},
-		{Name: "filteringRules", Status: Known, Restricts: true},
-		{Name: "hiddenSegments", Status: Known, Restricts: true},
-		{Name: "verbs", Status: Known, Restricts: true},
+		{Name: "alwaysAllowedQueryStrings", Status: Known, Collection: listOf("queryString", Done)},
+		{Name: "alwaysAllowedUrls", Status: Known, Collection: listOf("url", Done)},
+		{Name: "denyQueryStringSequences", Collection: listOf("sequence", Known)},
+		{Name: "denyUrlSequences", Collection: listOf("sequence", Known)},
+		{Name: "fileExtensions", Attributes: []Attribute{allowUnlisted, applyToWebDAV}, Collection: listOf("fileExtension", Done, allowed)},
+		{Name: "filteringRules", Collection: &Collection{Add: "filteringRule", Remove: "remove", Clear: "clear", Entry: Element{
+			Status: Known, Restricts: true,
+			Attributes: []Attribute{
+				{Name: "name", Key: true, Required: true},
+				{Name: "scanUrl", Type: Bool, Default: "false"},
+				{Name: "scanQueryString", Type: Bool, Default: "false"},
+				{Name: "scanAllRaw", Type: Bool, Default: "false"},
+				{Name: "denyUnescapedPercent", Type: Bool, Default: "true"},
+			},
+			Elements: []Element{
+				{Name: "scanHeaders", Collection: listOf("requestHeader", Done)},
+				{Name: "appliesTo", Collection: listOf("fileExtension", Done)},
+				{Name: "denyStrings", Collection: listOf("string", Done)},
+			},
+		}}},
+		{Name: "hiddenSegments", Attributes: []Attribute{applyToWebDAV}, Collection: listOf("segment", Known)},
+		{Name: "verbs", Attributes: []Attribute{allowUnlisted, applyToWebDAV}, Collection: &Collection{Add: "add", Remove: "remove", Clear: "clear", Entry: Element{
+			Attributes: []Attribute{{Name: "verb", CaseSensitive: true, Key: true, Required: true, NonEmpty: true}, allowed},
+		}}},
 	},
 }}
+
+// What is not allowed is reported; what is, is obeyed already.
+var (
+	allowUnlisted = Attribute{Name: "allowUnlisted", Type: Bool, Default: "true", Status: Known, Restricts: true, Obeyed: "true"}
+	allowed       = Attribute{Name: "allowed", Type: Bool, Default: "true", Required: true, Status: Known, Restricts: true, Obeyed: "true"}
+	applyToWebDAV = Attribute{Name: "applyToWebDAV", Type: Bool, Default: "true", Status: Ignored}
+)
+
+// listOf describes a list of texts that is part of request filtering. An
+// entry that is Known keeps requests out.
+func listOf(key string, status Status, more ...Attribute) *Collection {
+	return &Collection{Add: "add", Remove: "remove", Clear: "clear", Entry: Element{
+		Status: status, Restricts: status == Known,
+		Attributes: append([]Attribute{{Name: key, Key: true, Required: true, NonEmpty: true}}, more...),
+	}}
+}
 
 // directoryBrowse lists folders. Perch never does.
 var directoryBrowse = Section{Path: "system.webServer/directoryBrowse", Element: Element{
@@ -186,7 +218,7 @@ var directoryBrowse = Section{Path: "system.webServer/directoryBrowse", Element:
 }}
 
 // webSocket lets clients change to the WebSocket protocol.
-var webSocket = Section{Path: "system.webServer/webSocket", Element: Element{
+var webSocket = Section{Path: "system.webServer/webSocket", Deny: true, Element: Element{
 	Attributes: []Attribute{
 		{Name: "enabled", Type: Bool, Default: "true"},
 		// For WebSockets that end in IIS; those of an application out of
