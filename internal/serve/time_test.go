@@ -487,7 +487,7 @@ func TestAcceptTriesAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &failingListener{pipeListener: &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}}
 		l.fails.Store(20)
-		v := begin(t, l, Settings{}, pages)
+		begin(t, l, Settings{}, pages)
 		begin := time.Now()
 		client, server := net.Pipe()
 		l.conns <- server
