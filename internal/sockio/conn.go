@@ -20,7 +20,15 @@ import (
 
 // ErrLimit is what Read, Write and Splice return when a limit set with
 // LimitRead or LimitWrite has passed.
-var ErrLimit = errors.New("time limit passed")
+var ErrLimit error = limitError{}
+
+// limitError is a net.Error, so that whoever reads through the Transport of a
+// connection, crypto/tls for one, knows that reading may go on later.
+type limitError struct{}
+
+func (limitError) Error() string   { return "time limit passed" }
+func (limitError) Timeout() bool   { return true }
+func (limitError) Temporary() bool { return true }
 
 // ErrAborted is what they return after Abort.
 var ErrAborted = errors.New("aborted")
@@ -53,6 +61,8 @@ type Conn struct {
 	out  writeOp
 	file *fileOp // nil until a file is sent
 	peek peekOp
+
+	layer layer // what Read and Write go through; see Through
 
 	place place // in the epoll of the watcher
 }
@@ -110,6 +120,14 @@ func (c *Conn) Read(p []byte) (n int, err error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
+	if c.layer.Layer != nil {
+		return c.layer.read(p)
+	}
+	return c.receive(p)
+}
+
+// receive reads from the socket.
+func (c *Conn) receive(p []byte) (n int, err error) {
 	for {
 		if c.raw == nil {
 			n, err = c.nc.Read(p)
@@ -137,6 +155,9 @@ type Holder interface {
 // error, the buffer is held when it returns. (Where waiting is not ours to
 // do, it is held all the time.)
 func (c *Conn) ReadHeld(h Holder) (n int, err error) {
+	if c.layer.Layer != nil {
+		return c.layer.readHeld(h)
+	}
 	for {
 		if c.raw != nil {
 			n, err = c.in.readHeld(c.raw, h)
@@ -169,6 +190,17 @@ func (c *Conn) revive(err error) bool {
 
 // Write writes all of p.
 func (c *Conn) Write(p []byte) (n int, err error) {
+	if c.layer.Layer != nil {
+		if n, err = c.layer.Write(p); err != nil {
+			err = c.cause(err, &c.writeLimit)
+		}
+		return n, err
+	}
+	return c.send(p)
+}
+
+// send writes to the socket.
+func (c *Conn) send(p []byte) (n int, err error) {
 	if c.raw == nil {
 		n, err = c.writeGeneral(p)
 	} else {
@@ -306,7 +338,7 @@ func (c *Conn) Stay(waiting bool) {
 // early. The position of f is neither used nor changed, so one open file
 // serves any number of connections. The caller keeps f open meanwhile.
 func (c *Conn) SendFile(head []byte, f *os.File, off, n int64) (int64, error) {
-	if c.raw != nil && n > 0 {
+	if c.raw != nil && c.layer.Layer == nil && n > 0 {
 		if sent, err := c.sendFile(head, f, off, n); err != errNoSendFile {
 			return sent, err
 		}
@@ -324,6 +356,11 @@ var errNoSendFile = errors.New("not a file that the kernel sends")
 
 // CloseWrite ends the sending direction.
 func (c *Conn) CloseWrite() error {
+	if c.layer.Layer != nil {
+		if err := c.layer.CloseWrite(); err != nil {
+			return err
+		}
+	}
 	if h, ok := c.nc.(interface{ CloseWrite() error }); ok {
 		return h.CloseWrite()
 	}
@@ -333,13 +370,18 @@ func (c *Conn) CloseWrite() error {
 // Reset makes Close drop what was not sent yet and tell the peer that the
 // connection broke, where the transport can.
 func (c *Conn) Reset() {
+	c.layer.broken = true
 	if l, ok := c.nc.(interface{ SetLinger(int) error }); ok {
 		l.SetLinger(0)
 	}
 }
 
-// Close closes the socket and takes it out of the watcher.
+// Close closes the socket and takes it out of the watcher. A layer says so to
+// the peer first, unless the connection was aborted or is to be reset.
 func (c *Conn) Close() error {
+	if c.layer.Layer != nil && !c.layer.broken && !c.aborted.Load() {
+		c.layer.CloseWrite()
+	}
 	c.w.remove(c)
 	return c.nc.Close()
 }

@@ -1,6 +1,7 @@
 package sockio
 
 import (
+	"io"
 	"math/rand/v2"
 	"net"
 	"sync"
@@ -344,5 +345,45 @@ func TestWatcherTidies(t *testing.T) {
 	w.Close()
 	if len(tidied) > 0 {
 		t.Error("given back twice")
+	}
+}
+
+// A connection parks with part of a record in its layer, holds no buffer
+// while it waits, and gives the whole record when the rest of it has come.
+func TestLayerParks(t *testing.T) {
+	t.Parallel()
+	o := newOwner()
+	c, client, tap := secured(t, newWatcher(t), o)
+	h := &holder{}
+	tap.hold = true
+	for _, text := range []string{"hello", "h", ""} {
+		io.WriteString(client, text)
+		if text != "" {
+			tap.let(7)
+		}
+		c.LimitRead(1)
+		if n, err := c.ReadHeld(h); n != 0 || err != ErrLimit || h.held {
+			t.Fatalf("%d, %v, held %v", n, err, h.held)
+		}
+		if !c.Park(0) {
+			t.Fatal("does not park")
+		}
+		if text == "" {
+			break
+		}
+		tap.let(-1)
+		<-o.wake
+		lent := h.lent
+		n, err := c.ReadHeld(h)
+		if string(h.buf[:max(n, 0)]) != text || err != nil || !h.held || h.lent != lent+1 {
+			t.Errorf("%q, %v, held %v", h.buf[:n], err, h.held)
+		}
+	}
+	client.Close()
+	tap.let(-1)
+	tap.TCPConn.CloseWrite()
+	<-o.wake
+	if _, err := c.ReadHeld(h); err != io.EOF || h.held {
+		t.Errorf("at the end: %v", err)
 	}
 }

@@ -68,6 +68,7 @@ func (w *Watcher) Count() int {
 // Adopt makes a Conn of nc. The owner may be nil for one that never parks.
 func (w *Watcher) Adopt(nc net.Conn, owner Owner) *Conn {
 	c := &Conn{nc: nc, w: w, owner: owner}
+	c.layer.conn = c
 	if sc, ok := nc.(syscall.Conn); ok && rawIO {
 		if raw, err := sc.SyscallConn(); err == nil {
 			c.raw = raw
