@@ -29,6 +29,9 @@ type Binding struct {
 	// Port is 0 to let the system choose one.
 	Port uint16
 
+	// TLS is for https.
+	TLS bool
+
 	// Path is the absolute path of a unix socket, empty for TCP.
 	Path string
 }
@@ -52,9 +55,10 @@ func (b *Binding) Addrs() []netip.Addr {
 //	http://127.0.0.1:0         one address, every host name, a port that is free
 //	http://[::1]:8080
 //	http://example.test:8080   all addresses, this host name
+//	https://localhost:8443     the same forms, over TLS
 //	unix:/run/perch.sock       a unix socket; a relative path begins at the working folder
 //
-// The port may be left out and is 80 then.
+// The port may be left out and is 80 then, or 443.
 func Parse(text string) (Binding, error) {
 	b, err := parse(text)
 	if err != nil {
@@ -70,21 +74,19 @@ func parse(text string) (Binding, error) {
 	scheme, authority, ok := strings.Cut(text, "://")
 	switch {
 	case !ok:
-		return Binding{}, fmt.Errorf("write http://HOST:PORT, such as http://localhost:8080, or unix:PATH")
-	case strings.EqualFold(scheme, "https"):
-		return Binding{}, fmt.Errorf("https is not served yet: use http://, behind something that ends TLS if it must be encrypted")
-	case !strings.EqualFold(scheme, "http"):
-		return Binding{}, fmt.Errorf("the scheme is %q: write http://HOST:PORT or unix:PATH", scheme)
+		return Binding{}, fmt.Errorf("write http://HOST:PORT, such as http://localhost:8080, https://HOST:PORT or unix:PATH")
+	case !strings.EqualFold(scheme, "http") && !strings.EqualFold(scheme, "https"):
+		return Binding{}, fmt.Errorf("the scheme is %q: write http://HOST:PORT, https://HOST:PORT or unix:PATH", scheme)
 	}
+	b := Binding{TLS: strings.EqualFold(scheme, "https")}
 	authority = strings.TrimSuffix(authority, "/")
 	if i := strings.IndexAny(authority, "/?#@"); i >= 0 {
 		return Binding{}, fmt.Errorf("%q has no place here: write http://HOST:PORT alone", authority[i:])
 	}
-	host, port, err := splitPort(authority)
+	host, err := b.setPort(authority)
 	if err != nil {
 		return Binding{}, err
 	}
-	b := Binding{Port: port}
 	if err := b.setHost(host); err != nil {
 		return Binding{}, err
 	}
@@ -92,17 +94,22 @@ func parse(text string) (Binding, error) {
 	return b, nil
 }
 
-func splitPort(authority string) (host string, port uint16, err error) {
+// setPort takes the port off and returns the host.
+func (b *Binding) setPort(authority string) (host string, err error) {
 	host, digits := authority, "80"
+	if b.TLS {
+		digits = "443"
+	}
 	// A colon behind the bracket of an IPv6 address, or the only one there is.
 	if i := strings.LastIndexByte(authority, ':'); i > strings.LastIndexByte(authority, ']') {
 		host, digits = authority[:i], authority[i+1:]
 	}
 	n, err := strconv.ParseUint(digits, 10, 16)
 	if err != nil {
-		return "", 0, fmt.Errorf("the port is %q: use a number from 0 to 65535, where 0 is any that is free", digits)
+		return "", fmt.Errorf("the port is %q: use a number from 0 to 65535, where 0 is any that is free", digits)
 	}
-	return host, uint16(n), nil
+	b.Port = uint16(n)
+	return host, nil
 }
 
 func (b *Binding) setHost(host string) error {
@@ -139,6 +146,12 @@ func (b *Binding) setHost(host string) error {
 	}
 	b.Host = strings.TrimSuffix(host, ".")
 	return nil
+}
+
+// LocalName reports whether the host is a name that means this machine to
+// everybody (RFC 6761 section 6.3).
+func (b *Binding) LocalName() bool {
+	return b.Host == "localhost" || strings.HasSuffix(b.Host, ".localhost")
 }
 
 // notHostName says why a name cannot be the host of a URL (RFC 1123 section
@@ -198,5 +211,9 @@ func (b *Binding) url() string {
 	}
 	// RFC 6874: the sign before a zone is encoded in a URL.
 	host = strings.Replace(host, "%", "%25", 1)
-	return "http://" + net.JoinHostPort(host, strconv.Itoa(int(b.Port)))
+	scheme := "http://"
+	if b.TLS {
+		scheme = "https://"
+	}
+	return scheme + net.JoinHostPort(host, strconv.Itoa(int(b.Port)))
 }

@@ -33,6 +33,10 @@ func TestParse(t *testing.T) {
 		{"http://example.test.:8080", Binding{URL: "http://example.test:8080", Port: 8080, Host: "example.test"}},
 		{"http://*.example.test:8080", Binding{URL: "http://*.example.test:8080", Port: 8080, Host: "*.example.test"}},
 		{"http://my_app:65535", Binding{URL: "http://my_app:65535", Port: 65535, Host: "my_app"}},
+		{"https://localhost:8443", Binding{URL: "https://localhost:8443", Loopback: true, Port: 8443, TLS: true}},
+		{"HTTPS://*", Binding{URL: "https://*:443", Port: 443, TLS: true}},
+		{"https://[::1]:0/", Binding{URL: "https://[::1]:0", Addr: loopback6, TLS: true}},
+		{"https://Shop.Test", Binding{URL: "https://shop.test:443", Host: "shop.test", Port: 443, TLS: true}},
 		{"unix:app.sock", Binding{URL: "unix:" + filepath.Join(wd, "app.sock"), Path: filepath.Join(wd, "app.sock")}},
 	}
 	for _, tt := range tests {
@@ -49,8 +53,8 @@ func TestParseRefuses(t *testing.T) {
 		"":                               "write http://HOST:PORT",
 		"8080":                           "write http://HOST:PORT",
 		"localhost:8080":                 "write http://HOST:PORT",
-		"https://localhost:8443":         "https is not served yet",
 		"ftp://localhost":                `the scheme is "ftp"`,
+		"https://":                       "the host is missing",
 		"http://":                        "the host is missing",
 		"http://:8080":                   "the host is missing",
 		"http://localhost:":              `the port is ""`,
@@ -84,7 +88,7 @@ func TestParseRefuses(t *testing.T) {
 func longName(n int) string { return strings.Repeat("a", n) }
 
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{"http://localhost:8080", "http://[::1%25a]:1", "http://*.a:0", "unix:/a", "http://[::", "http://a:b:c", "http://127.1:80", "http://\xff:80"} {
+	for _, s := range []string{"http://localhost:8080", "http://[::1%25a]:1", "http://*.a:0", "unix:/a", "http://[::", "http://a:b:c", "http://127.1:80", "http://\xff:80", "https://a:443"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -100,4 +104,13 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("Parse(%q) = %+v", text, b)
 		}
 	})
+}
+
+func TestLocalName(t *testing.T) {
+	t.Parallel()
+	for host, want := range map[string]bool{"localhost": true, "shop.localhost": true, "notlocalhost": false, "localhost.test": false, "": false} {
+		if b := (Binding{Host: host}); b.LocalName() != want {
+			t.Errorf("%q: %v", host, !want)
+		}
+	}
 }

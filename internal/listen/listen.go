@@ -9,6 +9,7 @@ package listen
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -33,6 +34,7 @@ type Group struct {
 type Socket struct {
 	net.Listener
 	URL string // of the first binding that is served by it
+	TLS bool   // its connections begin with a handshake
 
 	remove func() // takes the file of a unix socket away; nil for TCP
 	once   sync.Once
@@ -74,7 +76,7 @@ func (g *Group) Close() error {
 // Bindings of one port share sockets, as those of HTTP.sys do: where one of
 // them listens on all addresses, so do the others, and it is for the router
 // to tell them apart by address and host name. Bindings with port 0 share
-// nothing.
+// nothing, and http shares no socket with https.
 func Open(bindings []Binding) (*Group, error) {
 	o := opener{listen: listenTCP, owner: portOwner}
 	return o.open(bindings)
@@ -152,8 +154,13 @@ func (o *opener) bind(b *Binding, all []Binding) error {
 // socket of the group covers it.
 func (o *opener) bindAddr(b *Binding, addr netip.Addr, all []Binding) error {
 	addr = widest(addr, b.Port, all)
-	if b.Port != 0 && (o.has(addr, b.Port) || o.share(addr, b.Port)) {
-		return nil
+	if b.Port != 0 {
+		if s := o.find(addr, b.Port); s != nil && s.TLS != b.TLS {
+			return &Error{URL: b.URL, Problem: fmt.Sprintf("port %d is that of %s", b.Port, s.URL),
+				Hint: "http and https need a port each", Err: errTwoSchemes}
+		} else if s != nil || o.share(addr, b) {
+			return nil
+		}
 	}
 	l, err := o.listen(network(addr), address(addr, b.Port))
 	if isTaken(err) && o.makeWay(addr, b.Port) {
@@ -163,9 +170,12 @@ func (o *opener) bindAddr(b *Binding, addr netip.Addr, all []Binding) error {
 		return o.explain(b, addr, err)
 	}
 	b.Port = port(l)
-	o.add(&Socket{Listener: l}, b.url())
+	o.add(&Socket{Listener: l, TLS: b.TLS}, b.url())
 	return nil
 }
+
+// Never written.
+var errTwoSchemes = errors.New("http and https on one port")
 
 // bindLoopback listens on both loopback addresses, as far as the system has
 // them. A name server may give a client either.
@@ -210,7 +220,7 @@ func (o *opener) bindFreeLoopback(b *Binding) error {
 		for _, l := range []net.Listener{l4, l6} {
 			if l != nil {
 				b.Port = port(l)
-				o.add(&Socket{Listener: l}, b.url())
+				o.add(&Socket{Listener: l, TLS: b.TLS}, b.url())
 			}
 		}
 		return nil
@@ -223,10 +233,15 @@ func (o *opener) add(s *Socket, url string) {
 	o.group.Sockets = append(o.group.Sockets, s)
 }
 
-// has reports whether a socket of the group listens on just this address and
-// port.
-func (o *opener) has(addr netip.Addr, port uint16) bool {
-	return slices.ContainsFunc(o.group.Sockets, func(s *Socket) bool { return s.at(addr, port) })
+// find returns the socket of the group that listens on just this address and
+// port, nil for none.
+func (o *opener) find(addr netip.Addr, port uint16) *Socket {
+	for _, s := range o.group.Sockets {
+		if s.at(addr, port) {
+			return s
+		}
+	}
+	return nil
 }
 
 // Never written.

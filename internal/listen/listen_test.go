@@ -209,6 +209,27 @@ func TestBindingsShareSockets(t *testing.T) {
 	}
 }
 
+// http and https share no socket, and the one that comes second says so.
+func TestTwoSchemes(t *testing.T) {
+	t.Parallel()
+	g, err := Open(mustParse(t, "http://127.0.0.1:0", "https://127.0.0.1:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range g.Sockets {
+		if want := strings.HasPrefix(s.URL, "https:"); s.TLS != want {
+			t.Errorf("%s: TLS %v", s.URL, s.TLS)
+		}
+	}
+	port := g.Bindings[0].Port
+	g.Close()
+	_, err = Open(mustParse(t, fmt.Sprintf("http://127.0.0.1:%d", port), fmt.Sprintf("https://a.test:%d", port), fmt.Sprintf("https://*:%d", port)))
+	want := fmt.Sprintf("listen on https://a.test:%[1]d: port %[1]d is that of http://127.0.0.1:%[1]d: http and https need a port each", port)
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v, want %q", err, want)
+	}
+}
+
 func TestRepeatedBindingIsOne(t *testing.T) {
 	t.Parallel()
 	s := &system{}

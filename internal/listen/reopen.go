@@ -13,9 +13,9 @@ import (
 // one cannot be opened, g goes on as it is. CloseExcept closes what the new
 // group does not have.
 //
-// A binding that asks for more addresses than before, or for fewer, needs a
-// socket that the system does not open beside the old one: there alone the old
-// one is closed first. g may be nil.
+// A binding that asks for more addresses than before, or for fewer, or for the
+// other scheme, needs a socket that the system does not open beside the old
+// one: there alone the old one is closed first. g may be nil.
 func (g *Group) Reopen(bindings []Binding) (*Group, error) {
 	o := opener{listen: listenTCP, owner: portOwner}
 	if g != nil {
@@ -68,10 +68,10 @@ func (o *opener) recall(b *Binding) {
 }
 
 // share takes a socket over from the old group, and reports whether there is
-// one that listens on just this address and port.
-func (o *opener) share(addr netip.Addr, port uint16) bool {
+// one that listens on just this address and the port of b, for its scheme.
+func (o *opener) share(addr netip.Addr, b *Binding) bool {
 	for _, s := range o.old.Sockets {
-		if s.at(addr, port) {
+		if s.at(addr, b.Port) && s.TLS == b.TLS {
 			o.group.Sockets = append(o.group.Sockets, s)
 			return true
 		}
@@ -110,7 +110,7 @@ func (o *opener) makeWay(addr netip.Addr, port uint16) bool {
 		if !ok || a.Port != int(port) || slices.Contains(o.group.Sockets, s) {
 			continue
 		}
-		if !addr.IsValid() || addr.IsUnspecified() || a.IP.IsUnspecified() {
+		if !addr.IsValid() || addr.IsUnspecified() || a.IP.IsUnspecified() || s.at(addr, port) {
 			s.Close()
 			closed = true
 		}

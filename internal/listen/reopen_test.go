@@ -100,3 +100,21 @@ func TestReopenThatFailsLeavesTheGroupAlone(t *testing.T) {
 		t.Errorf("%+v, %v", again, err)
 	}
 }
+
+// A socket that waits with connections for http is no good for https.
+func TestReopenChangesTheScheme(t *testing.T) {
+	t.Parallel()
+	first, err := Open(mustParse(t, "http://127.0.0.1:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	second, err := first.Reopen(mustParse(t, fmt.Sprintf("https://127.0.0.1:%d", first.Bindings[0].Port)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	if len(second.Sockets) != 1 || second.Sockets[0] == first.Sockets[0] || !second.Sockets[0].TLS {
+		t.Errorf("%+v", second.Sockets)
+	}
+}

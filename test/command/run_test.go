@@ -118,7 +118,7 @@ func TestRunFails(t *testing.T) {
 		{"NothingToServe", []string{"run", empty, "--listen", "http://127.0.0.1:0"}, 1, []string{"web.config", "package.json", "Procfile", ".runtimeconfig.json"}},
 		{"BadURL", []string{"run", app, "--listen", "gopher://x"}, 2, []string{"gopher"}},
 		{"BadPort", []string{"run", app, "--listen", "http://127.0.0.1:99999"}, 2, []string{"99999"}},
-		{"HTTPS", []string{"run", app, "--listen", "https://127.0.0.1:0"}, 2, []string{"https"}},
+		{"HTTPS without a certificate", []string{"run", app, "--listen", "https://shop.test:0"}, 2, []string{"https://shop.test:0 needs a certificate", "--cert FILE"}},
 		{"UnknownFlag", []string{"run", "--frobnicate"}, 2, []string{"frobnicate"}},
 		{"UnknownCommand", []string{"frobnicate"}, 2, []string{"frobnicate"}},
 		{"TwoFolders", []string{"run", app, empty}, 2, nil},
