@@ -43,7 +43,7 @@ var directions = []direction{
 		"the vocabulary of all stages imports none of them"},
 	{"internal/sockio", nil,
 		"raw socket operations know no HTTP"},
-	{"internal/certs", nil,
+	{"internal/certs/...", []string{"internal/certs/..."},
 		"certificates are found by name; who asks does not matter"},
 	{"internal/listen", []string{"internal/exchange"},
 		"sockets come before every protocol"},
@@ -78,7 +78,7 @@ var directions = []direction{
 	{"internal/daemon", []string{"internal/..."},
 		""},
 	{"internal/cli", []string{"internal/daemon", "internal/plan", "internal/config/...", "internal/admin/...", "internal/listen",
-		"internal/logs", "internal/worker/spawn"},
+		"internal/logs", "internal/certs/...", "internal/worker/spawn"},
 		"commands speak to the daemon, to the plan and to configuration; worker/spawn for the hidden role of the guardian"},
 }
 

@@ -1,0 +1,280 @@
+// Package certs finds the certificate for a TLS handshake: the binding that
+// the client asks for, and of its sources the one whose names fit. Sources are
+// files in PEM or PFX form, folders of files named after hosts, and whatever
+// issues certificates at need. A file that changed is read again at the next
+// handshake, and one that became unreadable goes on with what it held.
+//
+// plan says what the bindings are, daemon owns the Table and hands it to
+// serve. The authority of the development certificate is in certs/devca, the
+// trust in it in certs/trust.
+package certs
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync/atomic"
+)
+
+// Binding is where TLS connections come in, and what they are shown.
+type Binding struct {
+	URL  string // names the binding in messages
+	Port uint16
+
+	// Addr is the local address, without a zone; the zero Addr stands for all.
+	Addr netip.Addr
+
+	// Host is the name that the client has to ask for in its handshake (SNI):
+	// a host name in lower case, or "*.example.com". Empty: whatever no other
+	// binding of the port claims, and clients that name nobody.
+	Host string
+
+	// Sources are looked at in their order for a certificate with the name
+	// that is asked for; the first is the default.
+	Sources []Source
+
+	// Issue makes a certificate for a name, empty for a client that names
+	// nobody. It is asked where there are no sources. Nil: there is none.
+	Issue func(name string) (*tls.Certificate, error)
+
+	NoTLS13 bool
+}
+
+// Table leads handshakes to bindings. Its bindings can be replaced while it is
+// in use; connections that are open never notice.
+type Table struct {
+	log     *slog.Logger
+	config  *tls.Config
+	current atomic.Pointer[ports]
+}
+
+// ports are the bindings by local port.
+type ports map[uint16][]*binding
+
+// binding is a Binding at work.
+type binding struct {
+	Binding
+	config  *tls.Config
+	sources []source
+}
+
+// source is a Source at work, or a folder of them.
+type source interface {
+	// find returns the certificate for a name, nil for none, which is not an
+	// error. Any is for the default: whatever the source has.
+	find(name string, any bool) (*tls.Certificate, error)
+
+	// check reports what is wrong with the source, for a host if one is given.
+	check(host string) error
+}
+
+// NewTable returns a table without bindings.
+func NewTable(log *slog.Logger) *Table {
+	t := &Table{log: log}
+	t.config = baseConfig()
+	t.config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if b := t.find(hello); b != nil {
+			return b.config, nil
+		}
+		return nil, nil
+	}
+	// Whoever is asked for nobody here learns that the name is not known.
+	t.config.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, nil }
+	t.current.Store(&ports{})
+	return t
+}
+
+// Config is for all connections of all ports. It holds the keys of session
+// tickets, which change every day.
+func (t *Table) Config() *tls.Config { return t.config }
+
+// baseConfig is what all handshakes have in common: versions and suites that
+// nobody has to be warned of, and records as large as may be, so that a
+// response of a few KB is one write.
+func baseConfig() *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		CipherSuites: []uint16{ // of TLS 1.2; those of 1.3 are not a choice
+			tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+			tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+			tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+		},
+		NextProtos:                  []string{"http/1.1"},
+		DynamicRecordSizingDisabled: true,
+	}
+}
+
+// Apply replaces the bindings and returns what is wrong with their
+// certificates, each error naming binding and file. A binding without a
+// certificate that can be used refuses handshakes, and looks for it again at
+// each of them; the others serve.
+func (t *Table) Apply(bindings []Binding) []error {
+	known := t.known()
+	next := make(ports)
+	var errs []error
+	for _, set := range bindings {
+		b := &binding{Binding: set}
+		b.config = baseConfig()
+		if b.NoTLS13 {
+			b.config.MaxVersion = tls.VersionTLS12
+		}
+		b.config.GetCertificate = b.certificate
+		for _, s := range set.Sources {
+			if known[s] == nil {
+				known[s] = newSource(s, t.log)
+			}
+			b.sources = append(b.sources, known[s])
+		}
+		if err := b.check(); err != nil {
+			errs = append(errs, fmt.Errorf("certificate of %s: %w", b.URL, err))
+		}
+		next[b.Port] = append(next[b.Port], b)
+	}
+	t.current.Store(&next)
+	return errs
+}
+
+// known returns the sources in use, which keep what they hold.
+func (t *Table) known() map[Source]source {
+	all := make(map[Source]source)
+	for _, bs := range *t.current.Load() {
+		for _, b := range bs {
+			for i, s := range b.Sources {
+				all[s] = b.sources[i]
+			}
+		}
+	}
+	return all
+}
+
+// check tries what handshakes will do.
+func (b *binding) check() error {
+	if len(b.sources) == 0 {
+		if b.Issue == nil {
+			return errors.New("none is named")
+		}
+		_, err := b.Issue("")
+		return err
+	}
+	host := strings.Replace(b.Host, "*", "any", 1)
+	if len(b.sources) == 1 {
+		return b.sources[0].check(host)
+	}
+	var errs []error
+	fits := host == ""
+	for _, s := range b.sources {
+		if err := s.check(""); err != nil {
+			errs = append(errs, err)
+		} else if c, _ := s.find(host, false); c != nil {
+			fits = true
+		}
+	}
+	if !fits {
+		errs = append(errs, fmt.Errorf("clients will refuse it: none of %d sources has one for %s", len(b.sources), b.Host))
+	}
+	return errors.Join(errs...)
+}
+
+// find returns the binding of a handshake, nil if there is none.
+func (t *Table) find(hello *tls.ClientHelloInfo) *binding {
+	local, ok := hello.Conn.LocalAddr().(*net.TCPAddr)
+	if !ok {
+		return nil
+	}
+	addr := local.AddrPort().Addr().Unmap().WithZone("")
+	var best *binding
+	rank := 0
+	for _, b := range (*t.current.Load())[uint16(local.Port)] {
+		if b.Addr.IsValid() && b.Addr != addr {
+			continue
+		}
+		if r := b.rank(strings.ToLower(hello.ServerName)); r > rank {
+			best, rank = b, r
+		}
+	}
+	return best
+}
+
+// rank says how well b fits a handshake for a name at its address, 0 for not
+// at all: the name counts before the address, an exact name before a
+// wildcard, a long wildcard before a short one (spec 1.8).
+func (b *binding) rank(name string) int {
+	r := 0
+	switch {
+	case b.Host == "":
+		r = 2
+	case b.Host == name:
+		r = 1 << 10
+	case covers(b.Host, name):
+		r = 2 + 2*len(b.Host)
+	default:
+		return 0
+	}
+	if b.Addr.IsValid() {
+		r++
+	}
+	return r
+}
+
+// covers reports whether "*.example.com" stands for a name: for all names
+// below example.com.
+func covers(pattern, name string) bool {
+	suffix, ok := strings.CutPrefix(pattern, "*")
+	return ok && len(name) > len(suffix) && strings.HasSuffix(name, suffix)
+}
+
+// certificate implements tls.Config.GetCertificate.
+func (b *binding) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	name := strings.ToLower(hello.ServerName)
+	if len(b.sources) == 0 {
+		if b.Issue == nil {
+			return nil, fmt.Errorf("%s has no certificate", b.URL)
+		}
+		return b.Issue(name)
+	}
+	var second *tls.Certificate // fits the name, but not what the client can verify
+	var errs []error
+	for _, s := range b.sources {
+		c, err := s.find(name, false)
+		switch {
+		case err != nil:
+			errs = append(errs, err)
+		case c == nil:
+		case hello.SupportsCertificate(c) == nil:
+			return c, nil
+		case second == nil:
+			second = c
+		}
+	}
+	if second != nil {
+		return second, nil
+	}
+	for _, s := range b.sources {
+		if c, err := s.find(name, true); c != nil && err == nil {
+			return c, nil
+		}
+	}
+	return nil, errors.Join(append(errs, fmt.Errorf("%s has no certificate for %q", b.URL, name))...)
+}
+
+// names tells a person whom a certificate is for.
+func names(c *x509.Certificate) string {
+	all := slices.Clone(c.DNSNames)
+	for _, ip := range c.IPAddresses {
+		all = append(all, ip.String())
+	}
+	if len(all) == 0 {
+		return "nobody: it has no subject alternative name"
+	}
+	const most = 5
+	if len(all) > most {
+		return fmt.Sprintf("%s and %d more", strings.Join(all[:most], ", "), len(all)-most)
+	}
+	return strings.Join(all, ", ")
+}
