@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -20,8 +19,9 @@ import (
 // Many clients that do all that clients do, at once: whoever gets an answer
 // gets its own and whole, sessions are never used by two, and nothing is left
 // at the end. The race detector is half of this test.
-func TestChurn(t *testing.T) {
-	t.Parallel()
+func TestChurn(t *testing.T) { overBoth(t, testChurn) }
+
+func testChurn(t *testing.T, on starter) {
 	var inUse sync.Map // sessions, by their exchange
 	var served atomic.Int64
 	handler := exchange.HandlerFunc(func(x *exchange.Exchange) error {
@@ -52,7 +52,7 @@ func TestChurn(t *testing.T) {
 		}
 		return answer(x, 200, fmt.Sprintf("%s %s", x.Request.Target.Query, body))
 	})
-	v := onSockets(t, Settings{ParkAfter: 1}, handler)
+	v := on(t, Settings{ParkAfter: 1}, handler)
 	v.journal.wait("panic while handling a request")
 	var clients sync.WaitGroup
 	end := time.Now().Add(3 * time.Second)
@@ -78,7 +78,7 @@ func TestChurn(t *testing.T) {
 
 // visit is one connection of one client.
 func visit(t *testing.T, v *host, client, n int) int {
-	nc := v.dial().(*net.TCPConn)
+	nc := v.dial().(socket)
 	defer nc.Close()
 	r := bufio.NewReader(nc)
 	for range 1 + rand.IntN(10) {

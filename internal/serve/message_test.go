@@ -43,8 +43,9 @@ func refusal(status, body string) string {
 // One conversation is all that a client sends, then the end of its side, and
 // all that it gets. Behind everything comes a GET that is answered only where
 // the connection is still in step.
-func TestConversations(t *testing.T) {
-	t.Parallel()
+func TestConversations(t *testing.T) { overBoth(t, testConversations) }
+
+func testConversations(t *testing.T, on starter) {
 	const next = "GET /next HTTP/1.1\r\nHost: a\r\n\r\n"
 	after := ok("GET /next")
 	tests := []struct{ name, in, want string }{
@@ -173,7 +174,7 @@ func TestConversations(t *testing.T) {
 		{"upgrade refused", "GET /a" + host11 + "Connection: upgrade\r\nUpgrade: echo\r\n\r\n" + next, ok("GET /a") + after},
 		{"upgrade with a wrong status", get("/upgrade-200") + next, bare("500 Internal Server Error", "Internal Server Error.\n") + after},
 	}
-	v := onSockets(t, Settings{}, pages)
+	v := on(t, Settings{}, pages)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := v.talk(tt.in); got != tt.want {

@@ -3,6 +3,7 @@ package serve
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -69,6 +70,12 @@ type host struct {
 // down, and nothing may be left of it.
 func begin(tb testing.TB, l net.Listener, set Settings, h exchange.Handler) *host {
 	tb.Helper()
+	return beginTLS(tb, l, nil, set, h)
+}
+
+// beginTLS is begin for a listener with TLS, if config is not nil.
+func beginTLS(tb testing.TB, l net.Listener, config *tls.Config, set Settings, h exchange.Handler) *host {
+	tb.Helper()
 	w, err := sockio.NewWatcher()
 	if err != nil {
 		tb.Fatal(err)
@@ -76,7 +83,7 @@ func begin(tb testing.TB, l net.Listener, set Settings, h exchange.Handler) *hos
 	j := &journal{tb: tb}
 	set.Log = slog.New(j)
 	v := &host{Server: New(set, w, h), tb: tb, journal: j, watch: w}
-	v.Serve(Listener{Listener: l, URL: "http://test"})
+	v.Serve(Listener{Listener: l, URL: "http://test", TLS: config})
 	tb.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
@@ -152,7 +159,7 @@ func (v *host) talk(in string) string {
 	defer nc.Close()
 	go func() {
 		io.WriteString(nc, in)
-		nc.(*net.TCPConn).CloseWrite()
+		nc.(interface{ CloseWrite() error }).CloseWrite()
 	}()
 	out, err := io.ReadAll(nc)
 	if err != nil {

@@ -9,6 +9,7 @@ package serve
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -28,7 +29,7 @@ import (
 type Settings struct {
 	Head http1.Limits // 8 KiB line, 32 KiB fields, 100 fields
 
-	HeaderTime time.Duration // first byte to end of head; 15 s
+	HeaderTime time.Duration // first byte to end of head, and a TLS handshake; 15 s
 	IdleTime   time.Duration // between requests; 120 s
 	DrainTime  time.Duration // to read away what a client still sends after its answer; 5 s
 
@@ -117,6 +118,10 @@ func (s *Server) SetHandler(h exchange.Handler) { s.handler.Store(&h) }
 type Listener struct {
 	net.Listener
 	URL string // as printed at start
+
+	// TLS makes connections secure, nil leaves them clear. What is accepted
+	// and shown is decided by its GetConfigForClient, handshake by handshake.
+	TLS *tls.Config
 }
 
 // Serve accepts on l until l is closed or Shutdown; it returns at once.
@@ -144,7 +149,7 @@ func (s *Server) accept(l Listener) {
 		switch {
 		case err == nil:
 			pause = 0
-			s.start(nc, l.URL)
+			s.start(nc, &l)
 		case s.draining.Load() || errors.Is(err, net.ErrClosed):
 			return
 		default: // out of descriptors, most likely: it passes
@@ -160,9 +165,9 @@ func (s *Server) accept(l Listener) {
 }
 
 // start takes a connection on.
-func (s *Server) start(nc net.Conn, url string) {
+func (s *Server) start(nc net.Conn, l *Listener) {
 	c := &conn{server: s, set: s.set.Load()}
-	c.facts = exchange.Conn{Serial: s.serial.Add(1), Listener: url, RemoteText: "127.0.0.1"}
+	c.facts = exchange.Conn{Serial: s.serial.Add(1), Listener: l.URL, RemoteText: "127.0.0.1"}
 	if c.facts.Remote = addrPort(nc.RemoteAddr()); c.facts.Remote.IsValid() {
 		c.facts.Local = addrPort(nc.LocalAddr())
 		c.facts.RemoteText = c.facts.Remote.String()
@@ -174,6 +179,10 @@ func (s *Server) start(nc net.Conn, url string) {
 	s.conns[c] = struct{}{}
 	s.mu.Unlock()
 	s.open.Add(1)
+	if l.TLS != nil {
+		go c.runSecure(l.TLS)
+		return
+	}
 	go c.run(false)
 }
 

@@ -24,10 +24,11 @@ import (
 
 // A client that waits to be asked is asked when the handler reads, once, and
 // never when it does not.
-func TestContinue(t *testing.T) {
-	t.Parallel()
+func TestContinue(t *testing.T) { overBoth(t, testContinue) }
+
+func testContinue(t *testing.T, on starter) {
 	reading := make(chan struct{})
-	v := onSockets(t, Settings{}, application{
+	v := on(t, Settings{}, application{
 		"/": func(x *exchange.Exchange) error {
 			<-reading
 			body, err := io.ReadAll(x.Request.Body)
@@ -80,9 +81,10 @@ func TestContinue(t *testing.T) {
 
 // Whoever is refused in the middle of an upload can read the refusal, and is
 // not reset before.
-func TestRefusalDuringUpload(t *testing.T) {
-	t.Parallel()
-	v := onSockets(t, Settings{}, application{
+func TestRefusalDuringUpload(t *testing.T) { overBoth(t, testRefusalDuringUpload) }
+
+func testRefusalDuringUpload(t *testing.T, on starter) {
+	v := on(t, Settings{}, application{
 		"/limit": func(x *exchange.Exchange) error {
 			x.Request.Body.Limit(1 << 20)
 			_, err := io.Copy(io.Discard, x.Request.Body)
@@ -127,9 +129,10 @@ func TestRefusalDuringUpload(t *testing.T) {
 }
 
 // A response may begin, and go on, while the request is still coming.
-func TestBothDirectionsAtOnce(t *testing.T) {
-	t.Parallel()
-	v := onSockets(t, Settings{}, exchange.HandlerFunc(func(x *exchange.Exchange) error {
+func TestBothDirectionsAtOnce(t *testing.T) { overBoth(t, testBothDirectionsAtOnce) }
+
+func testBothDirectionsAtOnce(t *testing.T, on starter) {
+	v := on(t, Settings{}, exchange.HandlerFunc(func(x *exchange.Exchange) error {
 		x.Response.Status, x.Response.Length = 200, -1
 		if err := x.Response.Writer.WriteHead(x); err != nil {
 			return err
@@ -197,8 +200,8 @@ func newBackend(tb testing.TB, w *sockio.Watcher) *backend {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	nc.(*net.TCPConn).SetWriteBuffer(16 << 10) // so that it has to wait for its peer
-	peer.(*net.TCPConn).SetReadBuffer(16 << 10)
+	nc.(*net.TCPConn).SetWriteBuffer(64 << 10) // so that it has to wait for its peer
+	peer.(*net.TCPConn).SetReadBuffer(64 << 10)
 	return &backend{w.Adopt(nc, nil), peer.(*net.TCPConn)}
 }
 
@@ -227,8 +230,9 @@ func sendPart(x *exchange.Exchange, file string, off, n int64) error {
 
 // Bodies that are moved inside the kernel are whole, and the connection is in
 // step behind them.
-func TestTransfers(t *testing.T) {
-	t.Parallel()
+func TestTransfers(t *testing.T) { overBoth(t, testTransfers) }
+
+func testTransfers(t *testing.T, on starter) {
 	const size = 3<<20 + 17
 	data := pattern(size)
 	file := filepath.Join(t.TempDir(), "file")
@@ -257,7 +261,7 @@ func TestTransfers(t *testing.T) {
 			return err
 		}
 	}
-	v := onSockets(t, Settings{}, application{
+	v := on(t, Settings{}, application{
 		"/length":  download(size),
 		"/chunked": download(-1),
 		"/file":    func(x *exchange.Exchange) error { return sendPart(x, file, 0, size) },
@@ -372,9 +376,10 @@ func TestTransfers(t *testing.T) {
 
 // Where the end of the connection is the end of the body, a response that is
 // not whole ends with a reset.
-func TestCutIsSeen(t *testing.T) {
-	t.Parallel()
-	v := onSockets(t, Settings{}, pages)
+func TestCutIsSeen(t *testing.T) { overBoth(t, testCutIsSeen) }
+
+func testCutIsSeen(t *testing.T, on starter) {
+	v := on(t, Settings{}, pages)
 	nc := v.dial()
 	io.WriteString(nc, "GET /chunks-error HTTP/1.0\r\n\r\n")
 	if b, err := io.ReadAll(nc); !errors.Is(err, syscall.ECONNRESET) {
@@ -400,22 +405,23 @@ func waiting(began chan<- struct{}, aborted *atomic.Int32) exchange.Handler {
 	})
 }
 
-func TestClientGone(t *testing.T) {
-	t.Parallel()
+func TestClientGone(t *testing.T) { overBoth(t, testClientGone) }
+
+func testClientGone(t *testing.T, on starter) {
 	began := make(chan struct{})
 	var aborted atomic.Int32
-	v := onSockets(t, Settings{}, waiting(began, &aborted))
-	leave := map[string]func(*net.TCPConn){
-		"close": func(c *net.TCPConn) { c.Close() },
-		"reset": func(c *net.TCPConn) { c.SetLinger(0); c.Close() },
-		"half":  func(c *net.TCPConn) { c.CloseWrite() },
+	v := on(t, Settings{}, waiting(began, &aborted))
+	leave := map[string]func(socket){
+		"close": func(c socket) { c.Close() },
+		"reset": func(c socket) { c.SetLinger(0); c.Close() },
+		"half":  func(c socket) { c.CloseWrite() },
 	}
 	for name, f := range leave {
 		for _, ahead := range []string{"", "GET /next"} { // what is pipelined does not hide it
 			best := time.Hour // of a few: the machine may be busy
 			for try := 0; try < 5 && best > 3*sockio.Tick; try++ {
 				before := aborted.Load()
-				nc := v.dial().(*net.TCPConn)
+				nc := v.dial().(socket)
 				io.WriteString(nc, get("/")+ahead)
 				<-began
 				begin := time.Now()
@@ -433,10 +439,11 @@ func TestClientGone(t *testing.T) {
 
 // A connection that parks gives its session back, is served again whenever a
 // request comes, and is closed when it has been idle for its time.
-func TestParkedConnections(t *testing.T) {
-	t.Parallel()
+func TestParkedConnections(t *testing.T) { overBoth(t, testParkedConnections) }
+
+func testParkedConnections(t *testing.T, on starter) {
 	const idle = 30 * sockio.Tick
-	v := onSockets(t, Settings{ParkAfter: 1, IdleTime: idle}, pages)
+	v := on(t, Settings{ParkAfter: 1, IdleTime: idle}, pages)
 	nc := v.dial()
 	r := bufio.NewReader(nc)
 	parked := func() bool {
@@ -467,17 +474,18 @@ func TestParkedConnections(t *testing.T) {
 	if _, err := r.ReadByte(); err != io.EOF {
 		t.Errorf("idle: %v", err)
 	}
-	if took := time.Since(begin); took > idle+4*sockio.Tick {
+	if took := time.Since(begin); took > idle+10*sockio.Tick {
 		t.Errorf("closed after %v", took)
 	}
 }
 
 // Parked and idle connections are closed by a shutdown at once, whatever they
 // are about to do; requests that were in time are answered.
-func TestShutdownOfIdleConnections(t *testing.T) {
-	t.Parallel()
+func TestShutdownOfIdleConnections(t *testing.T) { overBoth(t, testShutdownOfIdleConnections) }
+
+func testShutdownOfIdleConnections(t *testing.T, on starter) {
 	for round := range 10 {
-		v := onSockets(t, Settings{ParkAfter: 1}, pages)
+		v := on(t, Settings{ParkAfter: 1}, pages)
 		var clients sync.WaitGroup
 		for range 30 {
 			nc := v.dial()
@@ -511,10 +519,11 @@ func TestShutdownOfIdleConnections(t *testing.T) {
 }
 
 // An upgraded connection is two streams, each with its own end.
-func TestUpgradedConnection(t *testing.T) {
-	t.Parallel()
-	v := onSockets(t, Settings{}, pages)
-	nc := v.dial().(*net.TCPConn)
+func TestUpgradedConnection(t *testing.T) { overBoth(t, testUpgradedConnection) }
+
+func testUpgradedConnection(t *testing.T, on starter) {
+	v := on(t, Settings{}, pages)
+	nc := v.dial().(socket)
 	r := bufio.NewReader(nc)
 	io.WriteString(nc, "GET /upgrade"+host11+"Connection: upgrade\r\nUpgrade: echo\r\n\r\n")
 	if resp, _ := answered(t, r, "GET"); resp.StatusCode != 101 || resp.Header.Get("Upgrade") != "echo" || resp.Header.Get("Connection") != "Upgrade" {
@@ -535,10 +544,11 @@ func TestUpgradedConnection(t *testing.T) {
 
 // A body that is read on another goroutine can be interrupted there, and the
 // connection stays in step: the driver reads the rest away.
-func TestInterrupt(t *testing.T) {
-	t.Parallel()
+func TestInterrupt(t *testing.T) { overBoth(t, testInterrupt) }
+
+func testInterrupt(t *testing.T, on starter) {
 	var pause atomic.Int64
-	v := onSockets(t, Settings{}, application{"/": func(x *exchange.Exchange) error {
+	v := on(t, Settings{}, application{"/": func(x *exchange.Exchange) error {
 		done := make(chan error)
 		go func() {
 			_, err := x.Request.Body.WriteTo(io.Discard)

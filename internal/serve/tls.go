@@ -1,0 +1,55 @@
+package serve
+
+import (
+	"crypto/tls"
+	"errors"
+
+	"github.com/perchserver/perch/internal/exchange"
+	"github.com/perchserver/perch/internal/http1"
+)
+
+// runSecure makes the connection a TLS one and serves it.
+func (c *conn) runSecure(config *tls.Config) {
+	defer c.survive()
+	if !c.secure(config) {
+		c.Drop()
+		c.close()
+		return
+	}
+	c.run(false)
+}
+
+// secure does the handshake, within the header time. It reports whether the
+// connection goes on.
+func (c *conn) secure(config *tls.Config) bool {
+	c.idle.Store(true) // nothing is lost if all ends now
+	c.sock.LimitRead(c.set.HeaderTime)
+	t := tls.Server(c.sock.Transport(), config)
+	if err := t.Handshake(); err != nil {
+		c.set.Log.Debug("no TLS connection", "connection", c.facts.ID(), "remote", c.facts.RemoteText, "err", err)
+		if c.idle.CompareAndSwap(true, false) {
+			c.refuseClear(err)
+		}
+		return false
+	}
+	c.sock.LimitRead(0)
+	c.sock.Through(t)
+	state := t.ConnectionState()
+	c.facts.TLS = &state
+	return true
+}
+
+// refuseClear answers a client that speaks HTTP where it should speak TLS.
+func (c *conn) refuseClear(err error) {
+	var record tls.RecordHeaderError
+	if !errors.As(err, &record) || record.Conn == nil || http1.CheckStart(record.RecordHeader[0]) != nil {
+		return
+	}
+	c.Hold()
+	c.session.refuseHead(errClearOnTLS)
+}
+
+// errClearOnTLS is never written.
+var errClearOnTLS = &exchange.Error{Status: 400, Op: "read request",
+	Public: "This port expects TLS: use https instead of http",
+	Err:    errors.New("clear text on a port for TLS")}
