@@ -118,6 +118,7 @@ func (t *Table) Apply(bindings []Binding) []error {
 	known := t.known()
 	next := make(ports)
 	var errs []error
+	told := make(map[string]bool) // localhost is two bindings
 	for _, set := range bindings {
 		b := &binding{Binding: set}
 		b.config = baseConfig()
@@ -131,7 +132,8 @@ func (t *Table) Apply(bindings []Binding) []error {
 			}
 			b.sources = append(b.sources, known[s])
 		}
-		if err := b.check(); err != nil {
+		if err := b.check(); err != nil && !told[b.URL] {
+			told[b.URL] = true
 			errs = append(errs, fmt.Errorf("certificate of %s: %w", b.URL, err))
 		}
 		next[b.Port] = append(next[b.Port], b)

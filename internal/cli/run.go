@@ -7,10 +7,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/perchserver/perch/internal/certs"
 	"github.com/perchserver/perch/internal/daemon"
 	"github.com/perchserver/perch/internal/listen"
 	"github.com/perchserver/perch/internal/logs"
@@ -22,8 +24,8 @@ const defaultListen = "http://localhost:8080"
 
 func (p *Process) runCommand() *cobra.Command {
 	var server serverFlag
-	var urls []string
-	var level string
+	var urls, certificates []string
+	var passwordFile, level string
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "run [DIR | --config FILE]",
@@ -37,11 +39,19 @@ When it is ready, run prints one line for each listening URL. It serves until
 it is told to stop: TERM or INT (Ctrl-C) lets requests in flight end, a second
 one stops at once, HUP reads the configuration again.
 
-A listening URL is http://HOST:PORT or unix:PATH. An IP address, * or localhost
-serves every host name, any other name is the only one served. Port 0 takes a
-free one.`,
-		Example: "  perch run ./publish\n  perch run ./publish --listen 'http://*:80' --listen unix:/run/shop.sock\n  perch run --config /etc/perch/applicationHost.config",
-		Args:    args(0, 1, "at most one folder"),
+A listening URL is http://HOST:PORT, https://HOST:PORT or unix:PATH. An IP
+address, * or localhost serves every host name, any other name is the only one
+served. Port 0 takes a free one.
+
+https needs certificates: --cert names a PEM file, a PFX file, or a folder of
+them named after hosts. Clients are shown the one that fits the name they ask
+for, else the first. A file that changes is read again. Without --cert,
+localhost gets a development certificate.`,
+		Example: "  perch run ./publish\n  perch run ./publish --listen 'http://*:80' --listen unix:/run/shop.sock\n" +
+			"  perch run ./publish --listen https://localhost:8443\n" +
+			"  perch run ./publish --listen 'https://*:443' --cert shop.crt,shop.key\n" +
+			"  perch run --config /etc/perch/applicationHost.config",
+		Args: args(0, 1, "at most one folder"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			served, err := server.subject(args)
 			if err != nil {
@@ -56,17 +66,23 @@ free one.`,
 			if err != nil {
 				return err
 			}
+			sources, err := p.certificateSources(certificates, passwordFile, bindings)
+			if err != nil {
+				return err
+			}
 			log, err := p.logger(level)
 			if err != nil {
 				return err
 			}
-			return p.run(daemon.Options{Server: served.Server, Folder: served.Folder, Bindings: bindings, Environ: p.Environ, Log: log,
+			return p.run(daemon.Options{Server: served.Server, Folder: served.Folder, Bindings: bindings, Certificates: sources, Environ: p.Environ, Log: log,
 				Executable: executable(), GuardianArgs: []string{guardianRole}, Version: thisVersion().Version,
 				Stderr: p.Stderr}, asJSON)
 		},
 	}
 	server.add(c)
 	c.Flags().StringArrayVarP(&urls, "listen", "l", nil, "listening `URL`, repeatable (default "+defaultListen+")")
+	c.Flags().StringArrayVar(&certificates, "cert", nil, "certificate for https, repeatable: a PEM or PFX `FILE`, FILE,KEYFILE, or a folder")
+	c.Flags().StringVar(&passwordFile, "cert-password-file", "", "`file` with the password of PFX files (or its text in PERCH_CERT_PASSWORD)")
 	c.Flags().StringVar(&level, "log-level", "info", "least `level` that is logged: debug, info, warn or error")
 	c.Flags().BoolVar(&asJSON, "json", false, "print the listening URLs as one JSON object")
 	return c
@@ -134,9 +150,37 @@ func parseListen(urls []string) ([]listen.Binding, error) {
 		bindings, errs = append(bindings, b), append(errs, err)
 	}
 	if err := errors.Join(errs...); err != nil {
-		return nil, usageError{err, "a listening URL looks like http://localhost:8080 or unix:/run/perch.sock"}
+		return nil, usageError{err, "a listening URL looks like http://localhost:8080, https://localhost:8443 or unix:/run/perch.sock"}
 	}
 	return bindings, nil
+}
+
+// certificateSources reads what the flags say of certificates. What is in the
+// files is looked at when they are used, and again when they change.
+func (p *Process) certificateSources(flags []string, passwordFile string, bindings []listen.Binding) ([]certs.Source, error) {
+	var all []certs.Source
+	for _, flag := range flags {
+		path, key, _ := strings.Cut(flag, ",")
+		s := certs.Source{Path: path, Key: key, PasswordFile: passwordFile, Password: p.getenv("PERCH_CERT_PASSWORD")}
+		for _, name := range []*string{&s.Path, &s.Key, &s.PasswordFile} {
+			if *name == "" {
+				continue
+			}
+			abs, err := filepath.Abs(*name)
+			if err != nil {
+				return nil, err
+			}
+			*name = abs
+		}
+		all = append(all, s)
+	}
+	for _, b := range bindings {
+		if b.TLS && len(all) == 0 && !plan.Development(b) {
+			return nil, usageError{fmt.Errorf("%s needs a certificate", b.URL),
+				"name its file: --cert FILE; without one, https is for localhost alone, such as https://localhost:8443"}
+		}
+	}
+	return all, nil
 }
 
 // logger returns the host's log: lines of text on a terminal, JSON elsewhere.

@@ -19,6 +19,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/perchserver/perch/internal/certs"
 	"github.com/perchserver/perch/internal/config"
 	"github.com/perchserver/perch/internal/handler/forward"
 	"github.com/perchserver/perch/internal/listen"
@@ -38,6 +39,10 @@ type Options struct {
 	Bindings []listen.Binding // of Folder
 	Environ  []string
 	Log      *slog.Logger
+
+	// Certificates are those of the TLS bindings, tried in their order.
+	// None: localhost gets a development certificate.
+	Certificates []certs.Source
 
 	// Executable and GuardianArgs start this program in the guardian's role.
 	Executable   string
@@ -60,6 +65,8 @@ type Daemon struct {
 
 	server *serve.Server
 	files  *files
+	certs  *certs.Table
+	issuer issuer
 
 	mu      sync.Mutex // a change at a time
 	current atomic.Pointer[plan.Plan]
@@ -73,7 +80,7 @@ type Daemon struct {
 // forwarder, the plan with its sockets, the server, the watch over files. If
 // one step fails, what was started is stopped again.
 func Start(o Options) (*Daemon, error) {
-	d := &Daemon{opts: o}
+	d := &Daemon{opts: o, certs: certs.NewTable(o.Log), issuer: issuer{environ: o.Environ, log: o.Log}}
 	steps := []func() error{d.startWatcher, d.startSystem, d.build, d.startServer}
 	for _, step := range steps {
 		if err := step(); err != nil {
@@ -109,6 +116,7 @@ func (d *Daemon) build() error {
 	if err != nil {
 		return err
 	}
+	d.secure(p)
 	d.current.Store(p)
 	d.tell(p.Problems)
 	if p.Problems.HasErrors() {
@@ -126,7 +134,8 @@ func (d *Daemon) subject() string {
 }
 
 func (d *Daemon) input() plan.Input {
-	return plan.Input{Server: d.opts.Server, Folder: d.opts.Folder, Bindings: d.opts.Bindings, Environ: d.opts.Environ}
+	return plan.Input{Server: d.opts.Server, Folder: d.opts.Folder, Bindings: d.opts.Bindings,
+		Certificates: d.opts.Certificates, Environ: d.opts.Environ}
 }
 
 func (d *Daemon) parts() plan.Parts {
@@ -139,6 +148,7 @@ func (d *Daemon) parts() plan.Parts {
 		AppLog:  d.applicationLog,
 		Output:  d.output,
 		Visited: d.files.visited,
+		Issue:   d.issuer.issue,
 	}
 }
 
@@ -160,7 +170,11 @@ func (d *Daemon) useSockets() {
 	d.sockets, d.reopened = d.reopened, nil
 	for _, s := range d.sockets.Sockets {
 		if before == nil || !slices.Contains(before.Sockets, s) {
-			d.server.Serve(serve.Listener{Listener: s, URL: s.URL})
+			l := serve.Listener{Listener: s, URL: s.URL}
+			if s.TLS {
+				l.TLS = d.certs.Config()
+			}
+			d.server.Serve(l)
 		}
 	}
 	if err := before.CloseExcept(d.sockets); err != nil {
@@ -286,6 +300,7 @@ func (d *Daemon) reload(c change) (config.Problems, error) {
 
 // adopt makes next the running plan.
 func (d *Daemon) adopt(before, next *plan.Plan, c change) {
+	d.secure(next)
 	d.current.Store(next)
 	d.server.Apply(next.Connections)
 	d.server.SetHandler(next.Handler)

@@ -8,10 +8,12 @@
 package plan
 
 import (
+	"crypto/tls"
 	"hash/maphash"
 	"log/slog"
 	"strings"
 
+	"github.com/perchserver/perch/internal/certs"
 	"github.com/perchserver/perch/internal/config"
 	"github.com/perchserver/perch/internal/config/merge"
 	"github.com/perchserver/perch/internal/exchange"
@@ -30,6 +32,9 @@ type Input struct {
 
 	Folder   string           // of the site's application, absolute
 	Bindings []listen.Binding // of the site
+
+	// Certificates are where those of TLS bindings are. None: see Parts.Issue.
+	Certificates []certs.Source
 
 	Environ []string // of the host, "NAME=value"
 	Secrets []string // names in Environ that no application may see
@@ -63,6 +68,9 @@ type Parts struct {
 	// Visited is told each folder whose content the plan has come to depend
 	// on. Nil: nobody watches.
 	Visited func(folder string)
+
+	// Issue makes a development certificate for a name. Nil: there are none.
+	Issue func(name string) (*tls.Certificate, error)
 }
 
 // Plan is one immutable configuration, ready to serve.
@@ -71,6 +79,9 @@ type Plan struct {
 
 	// Connections are the limits of every connection.
 	Connections serve.Settings
+
+	// Secure is what clients of the TLS bindings are shown.
+	Secure []certs.Binding
 
 	// Problems is everything found, errors and warnings. A plan with errors
 	// serves all the same: the part they concern stays as it was in the plan
@@ -123,6 +134,7 @@ func Build(in Input, parts Parts, prev *Plan) (*Plan, error) {
 	}
 	b.plan.Handler = b.table()
 	b.plan.Connections = b.connections()
+	b.plan.Secure = b.secure()
 	b.plan.Problems.Sort()
 	return b.plan, nil
 }
