@@ -22,6 +22,7 @@ import (
 	"github.com/perchserver/perch/internal/certs"
 	"github.com/perchserver/perch/internal/config"
 	"github.com/perchserver/perch/internal/handler/forward"
+	"github.com/perchserver/perch/internal/handler/static"
 	"github.com/perchserver/perch/internal/listen"
 	"github.com/perchserver/perch/internal/logs"
 	"github.com/perchserver/perch/internal/plan"
@@ -57,6 +58,7 @@ type Daemon struct {
 	opts    Options
 	watcher *sockio.Watcher
 	forward *forward.Forwarder
+	cache   *static.Cache
 	system  *worker.System
 	sockets *listen.Group
 
@@ -77,8 +79,8 @@ type Daemon struct {
 }
 
 // Start starts everything, in this order: clock and idle connections, the
-// forwarder, the plan with its sockets, the server, the watch over files. If
-// one step fails, what was started is stopped again.
+// forwarder, the cache of open files, the plan with its sockets, the server,
+// the watch over files. If one step fails, what was started is stopped again.
 func Start(o Options) (*Daemon, error) {
 	d := &Daemon{opts: o, certs: certs.NewTable(o.Log), issuer: issuer{environ: o.Environ, log: o.Log}}
 	steps := []func() error{d.startWatcher, d.startSystem, d.build, d.startServer}
@@ -97,6 +99,7 @@ func (d *Daemon) startWatcher() (err error) {
 		return fmt.Errorf("watch connections: %w", err)
 	}
 	d.forward = forward.New(d.watcher)
+	d.cache = static.NewCache()
 	return nil
 }
 
@@ -142,6 +145,7 @@ func (d *Daemon) parts() plan.Parts {
 	return plan.Parts{
 		Log:     d.opts.Log,
 		Forward: d.forward,
+		Files:   d.cache,
 		Machine: d.system,
 		Listen:  d.listen,
 		Owner:   owner,
@@ -376,6 +380,9 @@ func (d *Daemon) Stop(ctx context.Context) error {
 		if err := d.system.Close(ctx); err != nil {
 			errs = append(errs, err)
 		}
+	}
+	if d.cache != nil {
+		d.cache.Close()
 	}
 	if d.forward != nil {
 		d.forward.Close()

@@ -253,7 +253,7 @@ func (r *reader) handler(s *merge.Settings, e merge.Element, a *Application, m *
 		return refuse(500, 0, "an application handler is set here, but not at the root of the application: only a whole folder can be one")
 	}
 	if isStatic(modules) {
-		h, err := static.New(staticSettings(s, m))
+		h, err := static.New(r.staticSettings(s, m))
 		if err != nil {
 			return refuse(500, 19, err.Error())
 		}
@@ -272,8 +272,8 @@ func refuse(status, sub int, why string) exchange.Handler {
 }
 
 // staticSettings are those of defaultDocument and staticContent.
-func staticSettings(s *merge.Settings, m *mount) static.Settings {
-	set := static.Settings{Root: m.folder, Prefix: m.path}
+func (r *reader) staticSettings(s *merge.Settings, m *mount) static.Settings {
+	set := static.Settings{Root: m.folder, Prefix: m.path, Files: r.parts.Files}
 	if d := s.Section("system.webServer/defaultDocument"); d.Bool("enabled") {
 		for _, f := range d.Child("files").Entries() {
 			set.DefaultDocuments = append(set.DefaultDocuments, f.Text("value"))

@@ -18,6 +18,7 @@ import (
 	"github.com/perchserver/perch/internal/config/merge"
 	"github.com/perchserver/perch/internal/exchange"
 	"github.com/perchserver/perch/internal/handler/forward"
+	"github.com/perchserver/perch/internal/handler/static"
 	"github.com/perchserver/perch/internal/listen"
 	"github.com/perchserver/perch/internal/module/errorpage"
 	"github.com/perchserver/perch/internal/serve"
@@ -49,6 +50,7 @@ type Parts struct {
 	Log     *slog.Logger
 	Forward *forward.Forwarder
 	Machine worker.Machine
+	Files   *static.Cache // nil: every request opens its file
 
 	// Listen opens what is not open yet for the bindings, and returns them in
 	// their order with the ports that the system chose. Nil: nobody listens.

@@ -252,7 +252,7 @@ func (w *writer) ReadFrom(r io.Reader) (total int64, err error) {
 		}
 	case *io.SectionReader:
 		whole, off, n := r.Outer()
-		if f, ok := whole.(*os.File); ok && n >= spliceFrom && w.framing == withLength {
+		if f, ok := whole.(*os.File); ok && n >= sendFileFrom && w.framing == withLength {
 			return w.sendFile(f, off, n)
 		}
 	}
@@ -306,6 +306,10 @@ func (w *writer) splice(src *sockio.Conn, n int64) (int64, error) {
 	}
 	return moved, nil
 }
+
+// sendFileFrom is the length from which a part of a file is not read into the
+// buffer: less goes out with the head in one system call.
+const sendFileFrom = bufferSize / 2
 
 // sendFile sends what waits, the head as a rule, and a part of a file from the
 // page cache.

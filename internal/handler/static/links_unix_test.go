@@ -79,3 +79,22 @@ func TestUnreadableFile(t *testing.T) {
 		t.Errorf("%v, want 401.3", err)
 	}
 }
+
+// What the cache found is as good as a look-up, and as old as a second: a
+// link that leads elsewhere by then, or out of the folder, is judged anew.
+func TestCacheFollowsLinksAnew(t *testing.T) {
+	t.Parallel()
+	outside := filepath.Join(t.TempDir(), "secret.txt")
+	write(t, outside, "secret", modified)
+	h, pass := cached(t, Settings{}, map[string]string{"1/a.txt": "one", "2/a.txt": "two"})
+	live := filepath.Join(h.root, "live")
+	for target, want := range map[string]string{"1": "one", "2": "two", filepath.Dir(outside): "404"} {
+		os.Remove(live)
+		if err := os.Symlink(target, live); err != nil {
+			t.Fatal(err)
+		}
+		pass()
+		expect(t, h, "/live/a.txt", want, "linked")
+		expect(t, h, "/live/secret.txt", "404", "linked")
+	}
+}

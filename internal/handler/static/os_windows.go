@@ -38,3 +38,10 @@ func hasHiddenAttribute(info fs.FileInfo) bool {
 	d, ok := info.Sys().(*syscall.Win32FileAttributeData)
 	return ok && d.FileAttributes&syscall.FILE_ATTRIBUTE_HIDDEN != 0
 }
+
+// staysOpen: a file that is open can be deleted here, but the folder it is in
+// can be neither renamed nor removed, and no other file renamed over it. So a
+// Cache holds no large files.
+const staysOpen = false
+
+func (f *file) asOpened() bool { return false }

@@ -130,7 +130,7 @@ func parseNumber(s []byte) (n int64, ok bool) {
 }
 
 // sendParts answers with several ranges (RFC 9110 section 15.3.7.2).
-func sendParts(x *exchange.Exchange, f file, ranges []byteRange) error {
+func (h *Handler) sendParts(x *exchange.Exchange, f *file, ranges []byteRange) error {
 	boundary := rand.Text() // 128 random bits, so that no file holds it
 	heads := make([][]byte, len(ranges))
 	closing := []byte("\r\n--" + boundary + "--\r\n")
@@ -158,7 +158,7 @@ func sendParts(x *exchange.Exchange, f file, ranges []byteRange) error {
 		if _, err := res.Writer.Write(heads[i]); err != nil {
 			return err
 		}
-		if err := send(res.Writer, f, r); err != nil {
+		if err := h.send(res.Writer, f, r); err != nil {
 			return err
 		}
 	}

@@ -5,20 +5,25 @@
 // It is the last stage of the road for requests that no application takes.
 // Only plan imports it.
 //
-// The folder is opened anew for every request, so a folder that is replaced
-// as a whole (a release put in its place by rename or by a symbolic link) is
-// served from the next request on, and the handler has nothing to close.
+// Every look-up of a file begins at the folder's path and never leaves the
+// folder, so one that is replaced as a whole (a release put in its place by
+// rename or by a symbolic link) is served from the next look-up on. What was
+// found may be kept for a second in a Cache, which its maker closes; the
+// handler itself has nothing to close.
 package static
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/perchserver/perch/internal/exchange"
@@ -54,6 +59,10 @@ type Settings struct {
 
 	Cache    ClientCache
 	OmitETag bool // clientCache setEtag="false"
+
+	// Files holds what was asked for a moment ago. Nil: every request opens
+	// its file.
+	Files *Cache
 }
 
 // Type says what the files with an extension are. An empty MIME removes the
@@ -104,6 +113,10 @@ type Handler struct {
 	omitETag         bool
 	cacheControl     []byte // nil: no field
 	expires          []byte // nil: no field
+
+	files    *Cache
+	salt     uint64    // spreads the paths of all handlers over files
+	sections sync.Pool // of *io.SectionReader
 }
 
 // New returns a Handler. The folder need not exist yet.
@@ -122,7 +135,10 @@ func New(s Settings) (*Handler, error) {
 		types:            types,
 		ignoreCase:       s.IgnoreCase,
 		omitETag:         s.OmitETag,
+		files:            s.Files,
+		salt:             rand.Uint64(),
 	}
+	h.sections.New = func() any { return new(io.SectionReader) }
 	hidden := s.HiddenSegments
 	if hidden == nil {
 		hidden = DefaultHiddenSegments()
@@ -159,44 +175,74 @@ func (h *Handler) Serve(x *exchange.Exchange) error {
 		x.Response.Header.Set(exchange.Allow, allowed)
 		return exchange.Errorf(405, 0, op, "method %s is not for files", m)
 	}
+	f := h.files.get(h, &x.Request.Target)
+	if f == nil {
+		born := h.files.now()
+		var err error
+		if f, err = h.lookUp(x); err == errFolder {
+			return redirect(x)
+		} else if err != nil {
+			return err
+		}
+		h.files.keep(f, x, born)
+	}
+	defer f.release()
+	return h.respond(x, f)
+}
+
+// errFolder says that a target names a folder without the slash at its end.
+// Never written.
+var errFolder = errors.New("the path is that of a folder and has no slash at its end")
+
+// lookUp finds the file for x on disk.
+func (h *Handler) lookUp(x *exchange.Exchange) (*file, error) {
 	name, slash, err := h.name(&x.Request.Target)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	root, err := os.OpenRoot(h.root)
 	if err != nil {
-		return openError(err)
+		return nil, openError(err)
 	}
 	defer root.Close()
 
 	f, info, err := h.open(root, name)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer func() { f.Close() }()
-
 	if info.IsDir() {
-		if !slash {
-			return redirect(x)
-		}
 		f.Close()
+		if !slash {
+			return nil, errFolder
+		}
 		if f, info, name, err = h.openDefault(root, name); err != nil {
-			return err
+			return nil, err
 		}
 	} else if slash {
-		return exchange.Errorf(404, 0, op, "%s is a file and has nothing below it", name)
+		f.Close()
+		return nil, exchange.Errorf(404, 0, op, "%s is a file and has nothing below it", name)
 	}
+	mime, err := h.judgeFile(name, info)
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return h.newFile(f, info, mime), nil
+}
+
+// judgeFile returns the media type of a file that may be served.
+func (h *Handler) judgeFile(name string, info fs.FileInfo) ([]byte, error) {
 	if !info.Mode().IsRegular() {
-		return exchange.Errorf(404, 0, op, "%s is not a regular file", name)
+		return nil, exchange.Errorf(404, 0, op, "%s is not a regular file", name)
 	}
 	if hasHiddenAttribute(info) {
-		return exchange.Errorf(404, 9, op, "%s has the hidden attribute", name)
+		return nil, exchange.Errorf(404, 9, op, "%s has the hidden attribute", name)
 	}
 	mime := h.types.lookup(path.Base(name))
 	if mime == nil {
-		return exchange.Errorf(404, 3, op, "no MIME type is configured for the extension of %s", name)
+		return nil, exchange.Errorf(404, 3, op, "no MIME type is configured for the extension of %s", name)
 	}
-	return h.respond(x, file{File: f, mime: mime, size: info.Size(), modified: info.ModTime()})
+	return mime, nil
 }
 
 // Never written.
@@ -251,25 +297,13 @@ func redirect(x *exchange.Exchange) error {
 	return err
 }
 
-// file is an open regular file and what the response says of it.
-type file struct {
-	*os.File
-	mime     []byte
-	size     int64
-	modified time.Time
-}
-
 // respond answers with f, a part of it, or a precondition's result.
-func (h *Handler) respond(x *exchange.Exchange, f file) error {
-	v := validators{modified: f.modified.Truncate(time.Second)}
-	if !h.omitETag {
-		v.etag = appendETag(nil, f.modified)
-	}
+func (h *Handler) respond(x *exchange.Exchange, f *file) error {
 	res := &x.Response
-	res.Header.Add(exchange.LastModified, appendDate(nil, v.modified))
+	res.Header.Add(exchange.LastModified, f.lastModified)
 	res.Header.Add(exchange.AcceptRanges, bytesUnit)
-	if v.etag != nil {
-		res.Header.Add(exchange.ETag, v.etag)
+	if f.etag != nil {
+		res.Header.Add(exchange.ETag, f.etag)
 	}
 	if h.cacheControl != nil {
 		res.Header.Add(exchange.CacheControl, h.cacheControl)
@@ -277,6 +311,7 @@ func (h *Handler) respond(x *exchange.Exchange, f file) error {
 	if h.expires != nil {
 		res.Header.Add(exchange.Expires, h.expires)
 	}
+	v := validators{etag: f.etag, modified: f.modified.Truncate(time.Second)}
 	switch v.judge(x) {
 	case failed:
 		return exchange.Errorf(412, 0, op, "the file is not the one that the client has")
@@ -290,7 +325,7 @@ func (h *Handler) respond(x *exchange.Exchange, f file) error {
 		return err
 	}
 	if len(ranges) > 1 {
-		return sendParts(x, f, ranges)
+		return h.sendParts(x, f, ranges)
 	}
 	res.Header.Add(exchange.ContentType, f.mime)
 	part := byteRange{0, f.size}
@@ -304,15 +339,23 @@ func (h *Handler) respond(x *exchange.Exchange, f file) error {
 	if err := res.Writer.WriteHead(x); err != nil || x.Request.Method == "HEAD" {
 		return err
 	}
-	return send(res.Writer, f, part)
+	return h.send(res.Writer, f, part)
 }
 
-// send writes one range of f, from inside the kernel where the driver can.
-func send(w exchange.Writer, f file, part byteRange) error {
+// send writes one range of f, from memory or from inside the kernel.
+func (h *Handler) send(w exchange.Writer, f *file, part byteRange) error {
+	if f.open == nil {
+		_, err := w.Write(f.content[part.start:][:part.length])
+		return err
+	}
 	if part.length == 0 {
 		return nil
 	}
-	n, err := w.ReadFrom(io.NewSectionReader(f.File, part.start, part.length))
+	r := h.sections.Get().(*io.SectionReader)
+	*r = *io.NewSectionReader(f.open, part.start, part.length)
+	n, err := w.ReadFrom(r)
+	*r = io.SectionReader{}
+	h.sections.Put(r)
 	if err == nil && n < part.length {
 		err = exchange.Errorf(500, 0, op, "the file became shorter while it was sent")
 	}
