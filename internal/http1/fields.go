@@ -131,7 +131,7 @@ func (f *Framing) note(id exchange.FieldID, v []byte) error {
 	case exchange.Connection:
 		return f.connection(v)
 	case exchange.Expect:
-		f.Expect = exchange.EqualFold(v, "100-continue")
+		f.Expect = f.Expect || exchange.EqualFold(v, "100-continue")
 	}
 	return nil
 }

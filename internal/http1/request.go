@@ -138,9 +138,26 @@ func requestFraming(r *exchange.Request, f *Framing) error {
 		return nil
 	}
 	if f.Upgrade && r.Length == 0 {
-		r.Upgrade = r.Header.Get(exchange.Upgrade)
+		if u := r.Header.Get(exchange.Upgrade); !offersHTTP(u) {
+			r.Upgrade = u
+		}
 	}
 	return nil
+}
+
+// offersHTTP reports whether an Upgrade field asks for another version of
+// HTTP. Such an upgrade is ignored, as any may be (RFC 9110 section 7.8; RFC
+// 9113 section 3.1 has retired it): requests in it would reach an application
+// that speaks HTTP/2 unjudged.
+func offersHTTP(v []byte) bool {
+	for v != nil {
+		var t []byte
+		t, v = nextToken(v)
+		if exchange.EqualFold(t, "h2c") || exchange.EqualFold(t, "h2") || len(t) >= 5 && exchange.EqualFold(t[:5], "http/") {
+			return true
+		}
+	}
+	return false
 }
 
 // takeHost checks the Host field (RFC 9112 section 3.2).

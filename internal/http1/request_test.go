@@ -383,6 +383,8 @@ func TestConnectionOptions(t *testing.T) {
 		{v11 + "Connection: closed\r\n", Framing{Named: true}},
 		{v11 + "Expect: 100-Continue\r\n", Framing{Expect: true}},
 		{v11 + "Expect: something\r\n", Framing{}},
+		{v11 + "Expect: 100-continue\r\nExpect: something\r\n", Framing{Expect: true}},
+		{v11 + "Expect: something\r\nExpect: 100-continue\r\n", Framing{Expect: true}},
 		{v10, Framing{Close: true}},
 		{v10 + "Connection: keep-alive\r\n", Framing{KeepAlive: true}},
 		{v10 + "Connection: close, keep-alive\r\n", Framing{Close: true, KeepAlive: true}},
@@ -415,7 +417,13 @@ func TestUpgrade(t *testing.T) {
 	const head = "GET / HTTP/1.1\r\nHost: a\r\n"
 	tests := []struct{ head, want string }{
 		{head + "Connection: Upgrade\r\nUpgrade: websocket\r\n", "websocket"},
-		{head + "Connection: keep-alive, upgrade\r\nUpgrade: h2c\r\nContent-Length: 0\r\n", "h2c"},
+		{head + "Connection: keep-alive, upgrade\r\nUpgrade: chat/2\r\nContent-Length: 0\r\n", "chat/2"},
+		// RFC 9113 section 3.1: no upgrade to HTTP/2, whose requests would not be judged.
+		{head + "Connection: upgrade\r\nUpgrade: h2c\r\n", ""},
+		{head + "Connection: upgrade\r\nUpgrade: websocket , H2C\r\n", ""},
+		{head + "Connection: upgrade\r\nUpgrade: h2\r\n", ""},
+		{head + "Connection: upgrade\r\nUpgrade: HTTP/2.0\r\n", ""},
+		{head + "Connection: upgrade\r\nUpgrade: h2cx, HTTPX\r\n", "h2cx, HTTPX"},
 		{head + "Upgrade: websocket\r\n", ""},
 		{head + "Connection: upgrade\r\n", ""},
 		{head + "Connection: upgrade\r\nUpgrade:\r\n", ""},
