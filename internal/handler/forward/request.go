@@ -12,7 +12,7 @@ import (
 // of it is in memory, and starts the upload of any other (step 3).
 func (t *flight) sendHead() error {
 	r := &t.x.Request
-	held := r.HasBody() && exchange.EqualFold(r.Header.Get(exchange.Expect), "100-continue")
+	held := r.HasBody() && r.Proto >= exchange.HTTP11 && exchange.EqualFold(r.Header.Get(exchange.Expect), "100-continue")
 	b := t.appendHead(t.buf[:0])
 	if r.HasBody() && !held {
 		if body, ok := r.Body.Buffered(); ok {
@@ -60,6 +60,10 @@ func (t *flight) appendHead(b []byte) []byte {
 		case exchange.Connection, exchange.KeepAlive, exchange.ProxyConnection, exchange.Upgrade,
 			exchange.TransferEncoding, exchange.ContentLength:
 			continue // hop by hop, and framing: written anew below
+		case exchange.Expect:
+			if r.Proto < exchange.HTTP11 {
+				continue // its client cannot be asked (RFC 9110 section 10.1.1)
+			}
 		case exchange.TE:
 			trailers = trailers || http1.ListHas(f.Value, "trailers")
 			continue

@@ -136,7 +136,9 @@ func (t *flight) relay() error {
 	}
 	switch {
 	case bodiless:
-		t.keepLink()
+		if !t.contradicts() {
+			t.keepLink()
+		}
 		return nil
 	case t.head.Chunked:
 		return t.relayChunked()
@@ -145,6 +147,13 @@ func (t *flight) relay() error {
 	default:
 		return t.relayUntilClose()
 	}
+}
+
+// contradicts reports whether a response that has no body announces one. The
+// head ends it all the same (RFC 9112 section 6.3), but the application may
+// think otherwise, and send a body when the connection is in use again.
+func (t *flight) contradicts() bool {
+	return t.head.Chunked && t.x.Request.Method != "HEAD" || t.head.Status == 204 && t.head.Length > 0
 }
 
 // passFields copies the fields that go on to the client (spec 3.5).

@@ -63,6 +63,10 @@ func TestResponse(t *testing.T) {
 		{name: "HEAD with a body", request: head, answer: "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", want: "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"},
 		{name: "204", answer: "HTTP/1.1 204 No Content\r\n\r\n", want: "HTTP/1.1 204 No Content\r\n\r\n", reused: true},
 		{name: "204 with a body", answer: "HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\nno", want: "HTTP/1.1 204 No Content\r\n\r\n"},
+		{name: "204 that announces a body", answer: "HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\n", want: "HTTP/1.1 204 No Content\r\n\r\n"},
+		{name: "204 that announces chunks", answer: "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n", want: "HTTP/1.1 204 No Content\r\n\r\n"},
+		{name: "204 that announces nothing", answer: "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", want: "HTTP/1.1 204 No Content\r\n\r\n", reused: true},
+		{name: "304 that announces chunks", answer: "HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n", want: "HTTP/1.1 304 Not Modified\r\n\r\n"},
 		{name: "304", answer: "HTTP/1.1 304 Not Modified\r\nETag: \"a\"\r\nContent-Length: 500\r\n\r\n", want: "HTTP/1.1 304 Not Modified\r\nETag: \"a\"\r\nContent-Length: 500\r\n\r\n", reused: true},
 		{name: "205", answer: "HTTP/1.1 205 Reset Content\r\nContent-Length: 0\r\n\r\n", want: "HTTP/1.1 205 Reset Content\r\nContent-Length: 0\r\n\r\n", reused: true},
 
