@@ -287,7 +287,9 @@ func (s *session) readHead() (int, error) {
 			case sockio.ErrLimit:
 				return 0, errHeaderTime
 			case io.EOF:
-				return 0, http1.CutShort
+				if s.r < s.w { // not behind empty lines alone
+					return 0, http1.CutShort
+				}
 			}
 			return 0, nil // broken: there is nobody to tell
 		}
