@@ -27,7 +27,8 @@ func (m *module) log(x *exchange.Exchange, e *exchange.Error, err error) {
 		slog.Int("status", e.Status),
 		slog.Int("substatus", e.SubStatus),
 		slog.String("method", x.Request.Method),
-		slog.String("target", string(x.Request.Target.Raw)),
+		slog.String("target", string(x.Request.Target.Raw)), // as it came
+		slog.String("path", string(x.Request.Target.Path)),  // as it was judged
 	}
 	if x.Response.Started {
 		attrs = append(attrs, slog.Bool("cut", true))
