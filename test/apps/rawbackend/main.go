@@ -9,16 +9,19 @@
 //	repeat n "t"   write the text n times
 //	body n         read n more bytes
 //	until "text"   read until the text was seen, and no further
+//	read           read to the end of the message, as its framing says
 //	pause n        wait n milliseconds
 //	echo           answer 200 with the bytes of this request as they came
+//	tell           answer 200 with the number of this request, its method and target
 //	close          close the connection
 //	reset          cut the connection with RST
 //	hold           wait until the other side closes it
 //
-// Three targets are answered in another way: /recorded tells all connections
+// Some targets are answered in another way: /recorded tells all connections
 // and their bytes, /count?name=x how many requests had the field "Name: x",
 // /closed?name=x whether a connection with such a request was closed by the
-// other side.
+// other side, /address where the backend listens. Who connects there directly
+// can prompt it and hear what came since: see control.go.
 package main
 
 import (
@@ -48,21 +51,28 @@ func main() {
 		fmt.Fprintln(os.Stderr, "rawbackend:", err)
 		os.Exit(1)
 	}
-	var b backend
+	b := backend{address: ln.Addr().String()}
 	for {
 		c, err := ln.Accept()
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "rawbackend:", err)
 			os.Exit(1)
 		}
-		go b.serve(c.(*net.TCPConn))
+		rec := &record{conn: c.(*net.TCPConn)}
+		b.mu.Lock()
+		b.conns = append(b.conns, rec)
+		b.mu.Unlock()
+		go b.serve(rec)
 	}
 }
 
 // backend remembers what came.
 type backend struct {
+	address string
+
 	mu    sync.Mutex
 	conns []*record
+	stage stage
 }
 
 // record is one connection. backend.mu guards it.
@@ -70,17 +80,15 @@ type record struct {
 	bytes  []byte
 	names  []string // values of the field Name, one per request
 	closed bool     // by the other side
+	conn   *net.TCPConn
+	ended  bool
+	direct bool // from a test, past the host
 }
 
-func (b *backend) serve(c *net.TCPConn) {
-	defer c.Close()
-	rec := &record{}
-	b.mu.Lock()
-	b.conns = append(b.conns, rec)
-	b.mu.Unlock()
-
-	x := &exchange{b: b, rec: rec, conn: c}
-	x.in = bufio.NewReader(io.TeeReader(c, recorder{b, rec}))
+func (b *backend) serve(rec *record) {
+	defer b.leave(rec)
+	x := &exchange{b: b, rec: rec, conn: rec.conn}
+	x.in = bufio.NewReader(&tap{b: b, rec: rec})
 	for {
 		head, err := x.readHead()
 		if err != nil {
@@ -95,18 +103,6 @@ func (b *backend) serve(c *net.TCPConn) {
 	}
 }
 
-type recorder struct {
-	b   *backend
-	rec *record
-}
-
-func (r recorder) Write(p []byte) (int, error) {
-	r.b.mu.Lock()
-	defer r.b.mu.Unlock()
-	r.rec.bytes = append(r.rec.bytes, p...)
-	return len(p), nil
-}
-
 // exchange is one connection at work.
 type exchange struct {
 	b    *backend
@@ -114,10 +110,12 @@ type exchange struct {
 	conn *net.TCPConn
 	in   *bufio.Reader
 	raw  []byte // of the present request
+	nr   string // its number, if it was prompted
+	read bool   // to its end
 }
 
 func (x *exchange) readHead() (string, error) {
-	x.raw = nil
+	x.raw, x.nr, x.read = nil, "", false
 	for !bytes.HasSuffix(x.raw, []byte("\r\n\r\n")) {
 		line, err := x.in.ReadBytes('\n')
 		x.raw = append(x.raw, line...)
@@ -139,6 +137,11 @@ func (x *exchange) answer(head string) bool {
 	target, _ := url.ParseRequestURI(parts[1])
 	switch {
 	case target == nil:
+	case target.Path == "/prompt", target.Path == "/heard":
+		return x.control(target.Path, head)
+	case target.Path == "/address":
+		x.respond(x.b.address)
+		return true
 	case target.Path == "/recorded":
 		x.respond(x.b.recorded())
 		return true
@@ -161,6 +164,9 @@ func (x *exchange) answer(head string) bool {
 			return false
 		}
 		script = string(text)
+	} else if steps, nr := x.b.prompt(); steps != nil {
+		x.nr = nr
+		script = strings.Join(steps, "\n")
 	}
 	for line := range strings.Lines(script) {
 		if err := x.step(strings.TrimSpace(line)); err != nil {
@@ -170,7 +176,8 @@ func (x *exchange) answer(head string) bool {
 			return false
 		}
 	}
-	return true
+	// A server reads away what its application left of a body.
+	return x.nr == "" || x.read || x.readMessage() == nil
 }
 
 var errEnd = errors.New("end of connection")
@@ -183,9 +190,11 @@ func (x *exchange) step(line string) error {
 	case "send":
 		text, err := strconv.Unquote(rest)
 		if err == nil {
-			_, err = io.WriteString(x.conn, text)
+			_, err = io.WriteString(x.conn, strings.ReplaceAll(text, "(nr)", x.nr))
 		}
 		return err
+	case "read":
+		return x.readMessage()
 	case "repeat":
 		count, quoted, _ := strings.Cut(rest, " ")
 		n, _ := strconv.Atoi(count)
@@ -216,6 +225,9 @@ func (x *exchange) step(line string) error {
 		ms, err := strconv.Atoi(rest)
 		time.Sleep(time.Duration(ms) * time.Millisecond)
 		return err
+	case "tell":
+		text := strings.Join(strings.SplitN(string(x.raw), " ", 3)[:2], " ")
+		return x.step(fmt.Sprintf("send %q", fmt.Sprintf("HTTP/1.1 200 OK\r\nNr: (nr)\r\nContent-Length: %d\r\n\r\n%s", len(text), text)))
 	case "echo":
 		x.respond(string(x.raw))
 		return nil
