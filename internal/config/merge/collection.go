@@ -62,7 +62,7 @@ func (l *list) drop(key string) {
 func (m *merger) clear(l *list, d directive) {
 	for _, e := range l.inherited {
 		if lock := m.itemLock(e.entry); lock != nil && !l.dropped[e.entry] {
-			m.locked(d.src, d.at, "<"+l.c.Clear+"> would take away an entry that is locked", lock)
+			m.locked(d.entry.src, d.entry.at, "<"+l.c.Clear+"> would take away an entry that is locked", lock)
 			return
 		}
 	}
@@ -73,7 +73,7 @@ func (m *merger) remove(l *list, d directive) {
 	key := keyOf(l.c, m.merge(nil, d.entry))
 	for _, e := range l.byKey[key] {
 		if lock := m.itemLock(e); lock != nil {
-			m.locked(d.src, d.at, "the entry is locked", lock)
+			m.locked(d.entry.src, d.entry.at, "the entry is locked", lock)
 			return
 		}
 	}
@@ -88,7 +88,7 @@ func (m *merger) add(l *list, d directive) {
 		case !l.c.Replace:
 			m.duplicate(l.c, d.entry, there[0])
 		case lock != nil:
-			m.locked(d.src, d.at, "the entry is locked", lock)
+			m.locked(d.entry.src, d.entry.at, "the entry is locked", lock)
 			return
 		default:
 			l.drop(key)

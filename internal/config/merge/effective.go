@@ -90,8 +90,9 @@ func contributions(layers []Layer, at string) []contribution {
 		if layer.File == nil {
 			continue
 		}
+		at := fold(layer.At)
 		for _, s := range layer.File.scopes {
-			target := fold(fold(layer.At) + "/" + s.path)
+			target := s.target(at)
 			if !within(path, target) || (!s.inherit && crosses(layers, path, target)) {
 				continue
 			}
@@ -100,6 +101,18 @@ func contributions(layers []Layer, at string) []contribution {
 	}
 	slices.SortStableFunc(found, func(a, b contribution) int { return a.level - b.level })
 	return found
+}
+
+// target returns the folded path that a scope applies to in a file at a folded
+// path.
+func (s *scope) target(at string) string {
+	switch {
+	case at == "":
+		return s.folded
+	case s.folded == "":
+		return at
+	}
+	return at + "/" + s.folded
 }
 
 // crosses reports whether a child application begins on the way from target
@@ -132,14 +145,18 @@ type merger struct {
 	rank     int                    // of the layer that is being merged
 	problems config.Problems
 
-	server       *File // applicationHost.config, or nil
+	ranks        map[*File]int // of a file that is there twice, the upper one's
+	server       *File         // applicationHost.config, or nil
 	serverRank   int
 	applications map[string]bool // folded paths where one begins
 }
 
 func newMerger(layers []Layer, env func(string) (string, bool)) *merger {
-	m := &merger{env: env, sections: map[string]*element{}, locks: map[string]sectionLock{}, applications: map[string]bool{}}
+	m := &merger{env: env, sections: map[string]*element{}, locks: map[string]sectionLock{}, ranks: map[*File]int{}, applications: map[string]bool{}}
 	for rank, l := range layers {
+		if _, twice := m.ranks[l.File]; !twice {
+			m.ranks[l.File] = rank
+		}
 		if l.File != nil && l.File.server {
 			m.server, m.serverRank = l.File, rank
 		}
@@ -162,15 +179,16 @@ func (m *merger) report(e *element, p config.Problem) { e.src.Report(&m.problems
 // merge returns what base, which may be nil, becomes by over. It changes
 // neither.
 func (m *merger) merge(base, over *element) *element {
-	if base == nil {
+	switch {
+	case base == nil && over.settled:
+		return over
+	case base == nil:
 		base = &element{}
 	}
 	m.obey(base, over)
-	out := &element{schema: over.schema, src: over.src, at: over.at, attrs: slices.Clone(base.attrs), locks: base.locks}
-	for _, l := range over.locks {
-		own := *l
-		own.rank = m.rank
-		out.locks = append(slices.Clip(out.locks), &own)
+	out := &element{
+		schema: over.schema, src: over.src, at: over.at,
+		attrs: slices.Clone(base.attrs), locks: append(slices.Clip(base.locks), over.locks...),
 	}
 	for _, a := range over.attrs {
 		if a.schema.Expanded {

@@ -41,8 +41,8 @@ func (f *File) Locations() []string {
 	var paths []string
 	seen := map[string]bool{"": true}
 	for _, s := range f.scopes {
-		if key := fold(s.path); !seen[key] {
-			seen[key] = true
+		if !seen[s.folded] {
+			seen[s.folded] = true
 			paths = append(paths, s.path)
 		}
 	}
@@ -52,6 +52,7 @@ func (f *File) Locations() []string {
 // scope is the sections that stand in one <location>, or outside of any.
 type scope struct {
 	path     string // relative to the folder of the file, without slashes at its ends; "" is the folder
+	folded   string // the same as it is compared
 	inherit  bool   // also holds in child applications
 	override override
 	sections []definition
@@ -113,8 +114,9 @@ func (s Source) load(table schema.Table) (*File, config.Problems) {
 		return nil, problems // a torn tree would only mislead
 	}
 	l := &loader{
-		reader:  reader{src: doc.Source, problems: problems},
-		file:    &File{path: s.Path, server: s.Server, table: table, declared: map[string]declaration{}},
+		reader: reader{
+			file: &File{path: s.Path, server: s.Server, table: table, declared: map[string]declaration{}}, src: doc.Source, problems: problems,
+		},
 		parent:  s.Parent,
 		open:    s.Open,
 		defined: map[string]int{},
@@ -131,7 +133,6 @@ func (s Source) load(table schema.Table) (*File, config.Problems) {
 // loader finds the sections of a file.
 type loader struct {
 	reader
-	file     *File
 	parent   *File
 	open     func(string) ([]byte, error)
 	included bool           // what is read is the file that a configSource names
@@ -266,6 +267,7 @@ func (l *loader) location(n *xmldoc.Node, proper bool) {
 	if a := n.Attr("path"); a != nil {
 		s.path = l.locationPath(a)
 	}
+	s.folded = fold(s.path)
 	l.file.scopes = append(l.file.scopes, s)
 	l.group(n, "", s)
 }
@@ -318,7 +320,7 @@ func (l *loader) section(n *xmldoc.Node, section *schema.Section, s *scope) {
 	if section.Status == schema.Ignored {
 		return
 	}
-	key := fold(s.path) + " " + section.Path
+	key := s.folded + " " + section.Path
 	if first, twice := l.defined[key]; twice {
 		l.report(n.Span.Start, config.Problem{
 			Code: config.SectionTwice, Message: "<" + n.Name + "> is given twice for one path",
@@ -330,6 +332,7 @@ func (l *loader) section(n *xmldoc.Node, section *schema.Section, s *scope) {
 	l.scope, l.about = s, section.Path
 	defer func() { l.about = "" }()
 	if e := l.content(n, section); e != nil {
+		e.settle()
 		s.sections = append(s.sections, definition{section, e})
 	}
 }

@@ -41,9 +41,9 @@ type partLock struct {
 	attributes []names
 	elements   []names
 	item       bool
+	file       *File // that locks
 	src        *xmldoc.Source
 	at         int
-	rank       int // of the layer, once merged
 }
 
 // locks takes the attributes that lock something off a list, and returns what
@@ -86,7 +86,7 @@ func (l *partLock) locksElement(name string) bool {
 // obey reports what over sets although a file above has locked it in base.
 func (m *merger) obey(base, over *element) {
 	for _, l := range base.locks {
-		if l.rank >= m.rank {
+		if !m.above(l) {
 			continue
 		}
 		for _, a := range over.attrs {
@@ -101,17 +101,20 @@ func (m *merger) obey(base, over *element) {
 		}
 		for _, d := range over.entries {
 			if name := d.verb.name(over.schema.Collection); l.locksElement(name) {
-				m.locked(d.src, d.at, "<"+name+"> is locked here", l)
+				m.locked(d.entry.src, d.entry.at, "<"+name+"> is locked here", l)
 			}
 		}
 	}
 }
 
+// above reports whether a lock is that of a layer above the current one.
+func (m *merger) above(l *partLock) bool { return m.ranks[l.file] < m.rank }
+
 // itemLock returns the lock on an entry that holds against the current layer,
 // or nil.
 func (m *merger) itemLock(entry *element) *partLock {
 	for _, l := range entry.locks {
-		if l.item && l.rank < m.rank {
+		if l.item && m.above(l) {
 			return l
 		}
 	}

@@ -1,6 +1,7 @@
 package merge
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -21,6 +22,31 @@ type element struct {
 
 	// Once merged: a file has cleared the collection, or removed from it.
 	cleared, removed bool
+
+	// settled tells that merged with nothing it is what it is: there is
+	// nothing to expand, to remove or to complain of. Settings share it.
+	settled bool
+}
+
+// settle finds out whether an element that has been read is settled.
+func (e *element) settle() bool {
+	e.settled = !slices.ContainsFunc(e.attrs, func(a attribute) bool { return a.schema.Expanded && strings.Contains(a.value.Text, "%") })
+	for _, c := range e.children {
+		e.settled = c.settle() && e.settled
+	}
+	keys := map[string]bool{}
+	for _, d := range e.entries {
+		e.settled = d.entry.settle() && d.verb == add && e.settled
+		if d.verb == add {
+			key := keyOf(e.schema.Collection, d.entry)
+			e.settled = e.settled && (key == "" || !keys[key])
+			keys[key] = true
+		}
+	}
+	if c := e.schema.Collection; c != nil && slices.ContainsFunc(c.Entry.Attributes, func(a schema.Attribute) bool { return a.Unique }) {
+		e.settled = false
+	}
+	return e.settled
 }
 
 // attribute is an attribute that is set.
@@ -34,9 +60,7 @@ type attribute struct {
 // directive is one line of a collection.
 type directive struct {
 	verb  verb
-	entry *element // of remove, the keys; of clear, nothing
-	src   *xmldoc.Source
-	at    int
+	entry *element // of remove, with its keys alone; of clear, with nothing
 }
 
 type verb uint8
@@ -83,7 +107,8 @@ func (e *element) child(name string) *element {
 
 // reader checks XML elements against their schema.
 type reader struct {
-	src      *xmldoc.Source
+	file     *File
+	src      *xmldoc.Source // of the file, or of one that it includes
 	problems config.Problems
 	scope    *scope // where to note what is not done
 	about    string // the section that is being read
@@ -148,6 +173,7 @@ func (r *reader) element(n *xmldoc.Node, s *schema.Element, path string, section
 	e := &element{schema: s, src: r.src, at: n.Span.Start}
 	var lock *partLock
 	if e.attrs, lock = locks(r.attributes(n, s, path, section)); lock != nil {
+		lock.file = r.file
 		e.locks = []*partLock{lock}
 	}
 	for _, c := range n.Children {
@@ -193,11 +219,11 @@ func (r *reader) directive(e *element, n *xmldoc.Node, path string) bool {
 			return a.Key && (len(c.Keys()) == 1 || (a.Required && a.Default == ""))
 		})
 		r.nothingInside(n)
-		e.entries = append(e.entries, directive{remove, keys, r.src, n.Span.Start})
+		e.entries = append(e.entries, directive{remove, keys})
 	case c.Clear:
 		r.attributes(n, &schema.Element{Name: n.Name}, path, false)
 		r.nothingInside(n)
-		e.entries = append(e.entries, directive{verb: clear, src: r.src, at: n.Span.Start})
+		e.entries = append(e.entries, directive{clear, &element{schema: &c.Entry, src: r.src, at: n.Span.Start}})
 	default:
 		return false
 	}
@@ -215,7 +241,7 @@ func (r *reader) addition(e *element, n *xmldoc.Node, path string) {
 	}
 	entry := r.element(n, s, path, false)
 	r.required(n, entry, func(a *schema.Attribute) bool { return a.Required })
-	e.entries = append(e.entries, directive{add, entry, r.src, n.Span.Start})
+	e.entries = append(e.entries, directive{add, entry})
 }
 
 // nothingInside reports content of an element that has none.
