@@ -1,5 +1,7 @@
 package config
 
+//go:generate env UPDATE=1 go test -run TestProblemsPage .
+
 // Code names a kind of problem for programs, search engines and the reference
 // page. A code never changes its meaning and is never used again.
 type Code string

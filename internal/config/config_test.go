@@ -205,7 +205,7 @@ func TestProblemsPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(b.String(), string(got)); diff != "" {
-		t.Errorf("docs/problems.md is old; run UPDATE=1 go test ./internal/config\n%s", diff)
+		t.Errorf("docs/problems.md is old; run go generate ./internal/config\n%s", diff)
 	}
 }
 

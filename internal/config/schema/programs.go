@@ -3,6 +3,7 @@ package schema
 // The sections of what runs inside IIS's own process, or as CGI: Perch has
 // none of it, and knows the sections so that files which have them load.
 
+// asp is for Active Server Pages.
 var asp = Section{Path: "system.webServer/asp", Deny: true, Element: Element{Status: Known,
 	Attributes: []Attribute{
 		{Name: "appAllowClientDebug", Type: Bool, Default: "false"},
@@ -56,12 +57,14 @@ var asp = Section{Path: "system.webServer/asp", Deny: true, Element: Element{Sta
 	},
 }}
 
+// cgi is for programs that are started for every request.
 var cgi = Section{Path: "system.webServer/cgi", Deny: true, Element: Element{Status: Known, Attributes: []Attribute{
 	{Name: "createCGIWithNewConsole", Type: Bool, Default: "false"},
 	{Name: "createProcessAsUser", Type: Bool, Default: "true"},
 	{Name: "timeout", Type: TimeSpan, Default: "00:15:00", Range: &Range{Min: 1, Max: 2147483647, Step: 1}},
 }}}
 
+// fastCgi is for programs that stay, such as PHP.
 var fastCgi = Section{Path: "system.webServer/fastCgi", Where: ServerOnly, Deny: true, Element: Element{Status: Known,
 	Collection: &Collection{Add: "application", Entry: Element{
 		Attributes: []Attribute{
@@ -89,6 +92,7 @@ var fastCgi = Section{Path: "system.webServer/fastCgi", Where: ServerOnly, Deny:
 	}},
 }}
 
+// isapiFilters are filters in IIS's own process.
 var isapiFilters = Section{Path: "system.webServer/isapiFilters", Where: ToApplication, Deny: true, Element: Element{Status: Known,
 	Collection: &Collection{Add: "filter", Remove: "remove", Clear: "clear", Entry: Element{Attributes: []Attribute{
 		{Name: "name", Key: true, CaseSensitive: true, Required: true, NonEmpty: true},
@@ -123,6 +127,7 @@ var isapiCgiRestriction = Section{Path: "system.webServer/security/isapiCgiRestr
 	}}},
 }}
 
+// applicationDependencies groups the programs that applications need.
 var applicationDependencies = Section{Path: "system.webServer/security/applicationDependencies", Deny: true, Element: Element{Status: Known,
 	Collection: &Collection{Add: "application", Clear: "clear", Entry: Element{
 		Attributes: []Attribute{{Name: "name", Key: true, Required: true, NonEmpty: true}, {Name: "groupId"}},
@@ -130,10 +135,12 @@ var applicationDependencies = Section{Path: "system.webServer/security/applicati
 	}},
 }}
 
+// serverSideInclude is for files with directives in comments.
 var serverSideInclude = Section{Path: "system.webServer/serverSideInclude", Deny: true, Element: Element{Status: Known, Attributes: []Attribute{
 	{Name: "ssiExecDisable", Type: Bool, Default: "false"},
 }}}
 
+// odbcLogging writes the log into a database.
 var odbcLogging = Section{Path: "system.webServer/odbcLogging", Deny: true, Element: Element{Status: Known, Attributes: []Attribute{
 	{Name: "dataSource", CaseSensitive: true, Default: "InternetDb"},
 	{Name: "tableName", CaseSensitive: true, Default: "InternetLog"},
@@ -143,12 +150,14 @@ var odbcLogging = Section{Path: "system.webServer/odbcLogging", Deny: true, Elem
 
 // The sections of failed request tracing.
 
+// httpTracing gives single URLs to Windows' own tracing.
 var httpTracing = Section{Path: "system.webServer/httpTracing", Deny: true, Element: Element{Status: Known, Elements: []Element{{
 	Name: "traceUrls", Collection: &Collection{Add: "add", Remove: "remove", Clear: "clear", Entry: Element{Attributes: []Attribute{
 		{Name: "value", Key: true, Required: true},
 	}}},
 }}}}
 
+// traceFailedRequests says which requests are traced.
 var traceFailedRequests = Section{Path: "system.webServer/tracing/traceFailedRequests", Element: Element{Status: Known,
 	Collection: &Collection{Add: "add", Remove: "remove", Clear: "clear", Entry: Element{
 		Attributes: []Attribute{
@@ -175,6 +184,7 @@ var traceFailedRequests = Section{Path: "system.webServer/tracing/traceFailedReq
 	}},
 }}
 
+// traceProviderDefinitions names what may be traced.
 var traceProviderDefinitions = Section{Path: "system.webServer/tracing/traceProviderDefinitions", Deny: true, Element: Element{Status: Known,
 	Collection: &Collection{Add: "add", Remove: "remove", Clear: "clear", Entry: Element{
 		Attributes: []Attribute{{Name: "name", Key: true, Required: true}, {Name: "guid", Required: true}},

@@ -7,6 +7,8 @@
 // tables; documentation may be generated from them.
 package schema
 
+//go:generate env UPDATE=1 go test -run TestReference .
+
 import (
 	"slices"
 	"strings"

@@ -3,6 +3,7 @@ package schema
 // The sections that ask who the client is. Perch lets everybody in, so the
 // value that means just that is obeyed, and every other one is reported.
 
+// access asks for TLS and for certificates of clients.
 var access = Section{Path: "system.webServer/security/access", Deny: true, Element: Element{
 	Attributes: []Attribute{
 		{Name: "sslFlags", Type: Flags, Default: "None", Status: Known, Restricts: true, Obeyed: "None", Names: []Name{
@@ -11,6 +12,7 @@ var access = Section{Path: "system.webServer/security/access", Deny: true, Eleme
 	},
 }}
 
+// anonymousAuthentication lets everybody in who does not say who he is.
 var anonymousAuthentication = Section{Path: "system.webServer/security/authentication/anonymousAuthentication", Deny: true, Element: Element{
 	Attributes: []Attribute{
 		{Name: "enabled", Type: Bool, Default: "true", Status: Known, Restricts: true, Obeyed: "true"},
@@ -20,6 +22,7 @@ var anonymousAuthentication = Section{Path: "system.webServer/security/authentic
 	},
 }}
 
+// basicAuthentication asks for a name and a password.
 var basicAuthentication = Section{Path: "system.webServer/security/authentication/basicAuthentication", Deny: true, Element: Element{
 	Attributes: []Attribute{
 		offIsObeyed,
@@ -29,6 +32,7 @@ var basicAuthentication = Section{Path: "system.webServer/security/authenticatio
 	},
 }}
 
+// digestAuthentication asks for a name and proof of a password.
 var digestAuthentication = Section{Path: "system.webServer/security/authentication/digestAuthentication", Deny: true, Element: Element{
 	Attributes: []Attribute{
 		offIsObeyed,
@@ -36,6 +40,7 @@ var digestAuthentication = Section{Path: "system.webServer/security/authenticati
 	},
 }}
 
+// windowsAuthentication asks a Windows domain who the client is.
 var windowsAuthentication = Section{Path: "system.webServer/security/authentication/windowsAuthentication", Deny: true, Element: Element{
 	Attributes: []Attribute{
 		offIsObeyed,
@@ -68,11 +73,13 @@ var logonMethod = Attribute{Name: "logonMethod", Type: Enum, Default: "ClearText
 	{"Interactive", 0}, {"Batch", 1}, {"Network", 2}, {"ClearText", 3},
 }}
 
+// clientCertificateMappingAuthentication finds the client's account in a directory by its certificate.
 var clientCertificateMappingAuthentication = Section{
 	Path: "system.webServer/security/authentication/clientCertificateMappingAuthentication", Deny: true,
 	Element: Element{Attributes: []Attribute{offIsObeyed}},
 }
 
+// iisClientCertificateMappingAuthentication finds the client's account in a list by its certificate.
 var iisClientCertificateMappingAuthentication = Section{
 	Path: "system.webServer/security/authentication/iisClientCertificateMappingAuthentication", Deny: true,
 	Element: Element{
