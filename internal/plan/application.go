@@ -155,7 +155,7 @@ func (r *reader) root(a *Application, def *appDefinition, above []merge.Layer, w
 		return problems
 	}
 	r.note(settings.NotDone())
-	if r.server == nil && a.Path == "/" {
+	if r.in.Server == "" && a.Path == "/" {
 		a.connections, a.limitsAt = connectionLimits(settings, r.parts.Log)
 		r.limitsAt = a.limitsAt
 	} else if problems := r.misplacedLimits(settings); problems != nil {
@@ -357,8 +357,8 @@ func lookup(environ []string) map[string]string {
 
 func (h *host) variable(name string) string { return h.environ[strings.ToUpper(name)] }
 
-// resolve is the variables of web.config's %NAME%. The port is not among
-// them: it is chosen when the application starts.
+// resolve is the variables of %NAME% in configuration files. The port is not
+// among them: it is chosen when the application starts.
 func (h *host) resolve(name string) (string, bool) {
 	if strings.EqualFold(name, "HTTP_PLATFORM_PORT") {
 		return "", false

@@ -67,9 +67,9 @@ func (d *definition) unplaced() definition {
 // definitions returns the sites to serve: those of the server's file, or one
 // with the folder as its only application. They are the builder's own.
 func (b *builder) definitions() []*definition {
-	if b.server != nil {
-		defs, problems := b.server.define()
-		b.note(b.server.problems)
+	if s := b.plan.server; s != nil {
+		defs, problems := s.define()
+		b.note(s.problems)
 		b.note(problems)
 		return defs
 	}

@@ -40,7 +40,7 @@ func (r *reader) rootLayers(a *Application, above []merge.Layer, first bool) ([]
 	r.dependOnContent(a.Folder)
 	found, err := recognize.Folder(a.Folder)
 	switch {
-	case err != nil && own.File == nil && r.server == nil:
+	case err != nil && own.File == nil && r.in.Server == "":
 		return nil, err
 	case err != nil:
 		return append(layers, own), nil // files are served, or what is below

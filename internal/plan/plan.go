@@ -94,19 +94,21 @@ type Plan struct {
 	Sites []*Site
 
 	*host
+	server *server               // nil: a folder is served
 	byName map[string]*Site      // by name in lower case
 	kept   map[*Application]bool // taken over because what is there now cannot be used
 }
 
 // host is what the sites of a plan share. It does not change, and plans hand
-// it on.
+// it on as long as sites would inherit the same from a new one.
 type host struct {
 	in      Input
 	parts   Parts
 	environ map[string]string // names in upper case
-	server  *server           // nil: a folder is served
 	base    []merge.Layer     // outside of all sites
 	seed    maphash.Seed      // of the sums of files
+
+	limitsAt config.Pos // of the limits of connections in the server's file
 
 	// The pages of errors, and those that tell everything to everybody.
 	pages, detailedPages exchange.Module
@@ -152,29 +154,36 @@ type builder struct {
 
 func newBuilder(in Input, parts Parts, prev *Plan) (*builder, error) {
 	b := &builder{in: in, prev: prev, told: make(map[string]bool)}
+	b.plan = &Plan{byName: make(map[string]*Site), kept: make(map[*Application]bool)}
+	seed := maphash.MakeSeed()
 	if prev != nil {
-		b.host = prev.host
+		seed, b.host, b.plan.server = prev.seed, prev.host, prev.server
 	}
-	if b.host == nil || b.server != nil && b.server.source.changed(b.seed) {
-		h, err := newHost(in, parts)
+	if in.Server != "" && (prev == nil || prev.server.source.changed(seed)) {
+		s, err := readServer(in, seed)
+		if err != nil {
+			return nil, err
+		}
+		b.plan.server = s
+	}
+	if prev == nil || in.Server != "" && b.plan.server.bequest != prev.server.bequest {
+		h, err := newHost(in, parts, b.plan.server, seed)
 		if err != nil {
 			return nil, err
 		}
 		b.host = h
 	}
-	b.plan = &Plan{host: b.host, byName: make(map[string]*Site), kept: make(map[*Application]bool)}
+	b.plan.host = b.host
 	return b, nil
 }
 
-func newHost(in Input, parts Parts) (h *host, err error) {
-	h = &host{in: in, parts: parts, environ: lookup(in.Environ), seed: maphash.MakeSeed()}
-	if in.Server != "" {
-		if h.server, err = readServer(in.Server, h.seed, h.resolve); err != nil {
-			return nil, err
-		}
-	}
-	if h.base, err = baseLayers(h.server); err != nil {
+func newHost(in Input, parts Parts, s *server, seed maphash.Seed) (h *host, err error) {
+	h = &host{in: in, parts: parts, environ: lookup(in.Environ), seed: seed}
+	if h.base, err = baseLayers(s); err != nil {
 		return nil, err
+	}
+	if s != nil {
+		_, h.limitsAt = connectionLimits(s.settings, parts.Log)
 	}
 	set := errorpage.Settings{
 		Development: h.development(h.variable),
@@ -220,8 +229,8 @@ func (b *builder) listen(defs []*definition) error {
 // connections are the limits of connections: those of the server, or of the
 // folder that is all there is.
 func (b *builder) connections() serve.Settings {
-	if b.server != nil {
-		return b.server.connections(b.parts.Log)
+	if s := b.plan.server; s != nil {
+		return s.connections(b.parts.Log)
 	}
 	if root := b.plan.Sites[0].Applications[0]; !root.broken {
 		return root.connections

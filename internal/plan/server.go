@@ -1,11 +1,13 @@
 package plan
 
 import (
+	"bytes"
 	_ "embed"
 	"fmt"
 	"hash/maphash"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/perchserver/perch/internal/config"
@@ -31,11 +33,17 @@ type server struct {
 	file     *merge.File
 	settings *merge.Settings
 	problems config.Problems // warnings
+
+	// bequest is a sum of what sites inherit from the file: all that is not
+	// about the server as a whole. Sites and pools come and go without
+	// changing it.
+	bequest uint64
 }
 
 // readServer reads applicationHost.config. The error is a config.Problems: a
 // file with errors is not used.
-func readServer(path string, seed maphash.Seed, resolve func(string) (string, bool)) (*server, error) {
+func readServer(in Input, seed maphash.Seed) (*server, error) {
+	path := in.Server
 	s := &server{path: path, source: look(path)}
 	data, err := ownfile.Read(filepath.Dir(path), filepath.Base(path), maxFile)
 	if err != nil {
@@ -43,16 +51,33 @@ func readServer(path string, seed maphash.Seed, resolve func(string) (string, bo
 			Message: "the file cannot be read: " + cause(err)}}
 	}
 	s.source.sum = maphash.Bytes(seed, data)
+	s.bequest = maphash.Bytes(seed, withoutServer(data))
 	if s.file, s.problems = (merge.Source{Path: path, Data: data, Server: true}).Load(); s.file == nil {
 		return nil, s.problems
 	}
-	settings, problems := merge.Effective([]merge.Layer{{File: s.file}}, "", resolve)
+	settings, problems := merge.Effective([]merge.Layer{{File: s.file}}, "", (&host{environ: lookup(in.Environ)}).resolve)
 	if settings == nil {
 		return nil, append(s.problems, problems...)
 	}
 	s.settings = settings
 	s.problems = append(s.problems, problems...)
 	return s, nil
+}
+
+// withoutServer cuts the element system.applicationHost out of a file. Where
+// its tags cannot be told for certain without reading the file, nothing is
+// cut: more counts as a change then.
+func withoutServer(data []byte) []byte {
+	first, last := []byte("<system.applicationHost"), []byte("</system.applicationHost>")
+	if bytes.Count(data, first) != 1 || bytes.Count(data, last) != 1 {
+		return data
+	}
+	before, rest, _ := bytes.Cut(data, first)
+	_, after, found := bytes.Cut(rest, last)
+	if !found || bytes.Count(before, []byte("<!--")) != bytes.Count(before, []byte("-->")) {
+		return data
+	}
+	return append(slices.Clip(before), after...)
 }
 
 // baseLayers are what lies beneath every web.config: the server's file, and

@@ -176,7 +176,7 @@ func TestServerNamesEveryProblemAndServesTheRest(t *testing.T) {
 }
 
 // age makes all files below a folder old enough to be known by their times.
-func age(t *testing.T, dir string) {
+func age(t testing.TB, dir string) {
 	t.Helper()
 	old := time.Now().Add(-time.Hour)
 	err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {

@@ -58,7 +58,7 @@ func (b *builder) site(def *definition) (*Site, error) {
 			was = prev.application(d.path)
 		}
 		a, kept, err := r.application(d, was, b.in.Patient)
-		if err != nil && b.prev == nil && b.server == nil {
+		if err != nil && b.prev == nil && b.in.Server == "" {
 			return nil, err
 		}
 		if kept {
@@ -122,9 +122,7 @@ func newReader(h *host, def *definition, problems *config.Problems) *reader {
 		layers: map[string][]merge.Layer{"/": h.base},
 		good:   &goodFiles{files: make(map[string]*merge.File)},
 	}
-	if h.server != nil {
-		_, r.limitsAt = connectionLimits(h.server.settings, h.parts.Log)
-	}
+	r.limitsAt = h.limitsAt
 	r.report = func(found config.Problems) { *problems = append(*problems, found...) }
 	for _, a := range def.apps {
 		for _, d := range a.dirs {
