@@ -74,7 +74,7 @@ var directions = []direction{
 		"internal/site", "internal/module/...", "internal/handler/...", "internal/worker", "internal/logs", "internal/ownfile"},
 		"plan joins configuration and stages; only daemon and cli come after it"},
 	{"internal/admin/...", []string{"internal/admin/..."},
-		"the control interface is given read-only views"},
+		"the control interface knows no command: daemon and cli do"},
 	{"internal/daemon", []string{"internal/..."},
 		""},
 	{"internal/cli", []string{"internal/daemon", "internal/plan", "internal/config/...", "internal/admin/...", "internal/listen",

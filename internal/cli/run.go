@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/perchserver/perch/internal/admin"
 	"github.com/perchserver/perch/internal/certs"
 	"github.com/perchserver/perch/internal/daemon"
 	"github.com/perchserver/perch/internal/listen"
@@ -37,7 +38,7 @@ serve the sites of an applicationHost.config, where they have their bindings.
 
 When it is ready, run prints one line for each listening URL. It serves until
 it is told to stop: TERM or INT (Ctrl-C) lets requests in flight end, a second
-one stops at once, HUP reads the configuration again.
+one stops at once, HUP reads the configuration again, as "perch reload" does.
 
 A listening URL is http://HOST:PORT, https://HOST:PORT or unix:PATH. An IP
 address, * or localhost serves every host name, any other name is the only one
@@ -76,7 +77,7 @@ localhost gets a development certificate.`,
 			}
 			return p.run(daemon.Options{Server: served.Server, Folder: served.Folder, Bindings: bindings, Certificates: sources, Environ: p.Environ, Log: log,
 				Executable: executable(), GuardianArgs: []string{guardianRole}, Version: thisVersion().Version,
-				Stderr: p.Stderr}, asJSON)
+				Control: admin.Folder(p.getenv), Stderr: p.Stderr}, asJSON)
 		},
 	}
 	server.add(c)

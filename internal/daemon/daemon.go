@@ -19,6 +19,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/perchserver/perch/internal/admin"
 	"github.com/perchserver/perch/internal/certs"
 	"github.com/perchserver/perch/internal/config"
 	"github.com/perchserver/perch/internal/handler/forward"
@@ -49,6 +50,9 @@ type Options struct {
 	Executable   string
 	GuardianArgs []string
 
+	// Control is the folder of the control socket; empty: there is none.
+	Control string
+
 	Version string    // of this program, for debug logs
 	Stderr  io.Writer // where debug logs with the console token go
 }
@@ -65,10 +69,11 @@ type Daemon struct {
 	// reopened are the sockets of a plan that is not taken over yet.
 	reopened *listen.Group
 
-	server *serve.Server
-	files  *files
-	certs  *certs.Table
-	issuer issuer
+	server  *serve.Server
+	files   *files
+	certs   *certs.Table
+	issuer  issuer
+	control *admin.Server
 
 	mu      sync.Mutex // a change at a time
 	current atomic.Pointer[plan.Plan]
@@ -80,10 +85,11 @@ type Daemon struct {
 
 // Start starts everything, in this order: clock and idle connections, the
 // forwarder, the cache of open files, the plan with its sockets, the server,
-// the watch over files. If one step fails, what was started is stopped again.
+// the watch over files, the control socket. If one step fails, what was
+// started is stopped again.
 func Start(o Options) (*Daemon, error) {
 	d := &Daemon{opts: o, certs: certs.NewTable(o.Log), issuer: issuer{environ: o.Environ, log: o.Log}}
-	steps := []func() error{d.startWatcher, d.startSystem, d.build, d.startServer}
+	steps := []func() error{d.startWatcher, d.startSystem, d.build, d.startServer, d.startControl}
 	for _, step := range steps {
 		if err := step(); err != nil {
 			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -346,6 +352,9 @@ func awaitStarts(ctx context.Context, pool *worker.Pool) {
 // is cut.
 func (d *Daemon) Stop(ctx context.Context) error {
 	var errs []error
+	if d.control != nil {
+		errs = append(errs, d.control.Close())
+	}
 	if d.files != nil {
 		d.files.stop()
 	}

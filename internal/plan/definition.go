@@ -3,6 +3,7 @@ package plan
 import (
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/perchserver/perch/internal/config"
@@ -65,13 +66,19 @@ func (d *definition) unplaced() definition {
 }
 
 // definitions returns the sites to serve: those of the server's file, or one
-// with the folder as its only application. They are the builder's own.
-func (b *builder) definitions() []*definition {
+// with the folder as its only application. They are the builder's own. The
+// error is a config.Problems: a file with an error that the running plan does
+// not have is not taken over, or a slip would take a site from the air.
+func (b *builder) definitions() ([]*definition, error) {
 	if s := b.plan.server; s != nil {
 		defs, problems := s.define()
+		if b.prev != nil && hasNew(problems, b.prev.faults) {
+			return nil, append(slices.Clip(s.problems), problems...)
+		}
+		b.plan.faults = problems
 		b.note(s.problems)
 		b.note(problems)
-		return defs
+		return defs, nil
 	}
 	name := strings.Trim(filepath.Base(b.in.Folder), `./\`)
 	if name == "" {
@@ -86,5 +93,15 @@ func (b *builder) definitions() []*definition {
 			pool: poolDefinition{name: name},
 			dirs: []dirDefinition{{path: "/", folder: b.in.Folder, missing: config.Problem{Code: config.NoPhysicalPath}}},
 		}},
-	}}
+	}}, nil
+}
+
+// hasNew reports whether there is an error among problems that is not among
+// those before, wherever it stands.
+func hasNew(problems, before config.Problems) bool {
+	return slices.ContainsFunc(problems, func(p config.Problem) bool {
+		return p.Severity == config.Error && !slices.ContainsFunc(before, func(o config.Problem) bool {
+			return o.Code == p.Code && o.Message == p.Message
+		})
+	})
 }

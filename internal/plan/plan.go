@@ -95,6 +95,7 @@ type Plan struct {
 
 	*host
 	server *server               // nil: a folder is served
+	faults config.Problems       // of the sites in its file
 	byName map[string]*Site      // by name in lower case
 	kept   map[*Application]bool // taken over because what is there now cannot be used
 }
@@ -123,7 +124,10 @@ func Build(in Input, parts Parts, prev *Plan) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	defs := b.definitions()
+	defs, err := b.definitions()
+	if err != nil {
+		return nil, err
+	}
 	if err := b.listen(defs); err != nil {
 		return nil, err
 	}

@@ -185,7 +185,7 @@ func (d *definer) claim(def *definition, b listen.Binding, e merge.Element) bool
 	c := claim{port: b.Port, addr: b.Addrs()[0].String(), host: b.Host}
 	if first, taken := d.taken[c]; taken {
 		d.problems.Add(e.Problem("bindingInformation", config.Problem{Code: config.BindingTaken,
-			Message: "the binding of site " + def.name + " is taken", Hint: "it stands at " + first.String() + " already"}))
+			Message: "the binding " + e.Text("bindingInformation") + " of site " + def.name + " is taken", Hint: "it stands at " + first.String() + " already"}))
 		return false
 	}
 	d.taken[c] = e.Attribute("bindingInformation").Pos

@@ -249,6 +249,19 @@ func TestReloadKeepsWhatCannotBeUsed(t *testing.T) {
 		t.Errorf("%v, want the problems of the file", err)
 	}
 
+	// A slip in it that would take a site from the air: the same. One that was
+	// there at the start does not keep other changes out.
+	slip := strings.Replace(text, "*:80:b.test", "*:http:b.test", 1)
+	write(t, dir, "applicationHost.config", slip)
+	if p, err := Build(served(dir), parts(), first); err == nil {
+		t.Errorf("a binding with a slip made the plan %v", p)
+	}
+	started := mustBuild(t, served(dir), nil)
+	write(t, dir, "applicationHost.config", strings.Replace(slip, "a.test", "new.test", 1))
+	if status, _ := getFrom(t, mustBuild(t, served(dir), started), "new.test", "/"); status == 400 {
+		t.Error("an error that was there before kept a change out")
+	}
+
 	// A web.config: its application stays, and the rest is taken over.
 	write(t, dir, "applicationHost.config", strings.Replace(text, "b.test", "new.test", 1))
 	write(t, dir, "a/web.config", "<configuration>")
