@@ -92,11 +92,7 @@ const maxFile = 11 << 20
 // load reads and checks one file. What it finds wrong is noted; the result is
 // nil if the file cannot be used.
 func (r *reader) load(path string) (*merge.File, config.Problems) {
-	s := look(path)
-	data, err := ownfile.Read(filepath.Dir(path), filepath.Base(path), maxFile)
-	if err == nil {
-		s.sum = maphash.Bytes(r.seed, data)
-	}
+	s, data, err := readFile(filepath.Dir(path), filepath.Base(path), r.seed)
 	r.depend(s)
 	if err != nil {
 		unreadable := config.Problems{{Code: config.Unreadable, Pos: config.Pos{File: path},
@@ -104,9 +100,30 @@ func (r *reader) load(path string) (*merge.File, config.Problems) {
 		r.note(unreadable)
 		return nil, unreadable
 	}
-	file, problems := merge.Load(path, data)
+	file, problems := merge.Source{Path: path, Data: data, Parent: r.parent, Open: r.include(filepath.Dir(path))}.Load()
 	r.note(problems)
 	return file, problems
+}
+
+// include reads the files in a folder that a configSource names, and has the
+// site depend on them.
+func (r *reader) include(folder string) func(name string) ([]byte, error) {
+	return func(name string) ([]byte, error) {
+		s, data, err := readFile(folder, name, r.seed)
+		r.depend(s)
+		return data, err
+	}
+}
+
+// readFile reads a file below a folder that may be in other hands.
+func readFile(folder, name string, seed maphash.Seed) (source, []byte, error) {
+	path := filepath.Join(folder, filepath.FromSlash(name))
+	s := look(path)
+	data, err := ownfile.Read(folder, filepath.FromSlash(name), maxFile)
+	if err == nil {
+		s.sum = maphash.Bytes(seed, data)
+	}
+	return s, data, err
 }
 
 // cause is the bare reason of a file error, whose path is told elsewhere.

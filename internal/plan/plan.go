@@ -107,6 +107,7 @@ type host struct {
 	parts   Parts
 	environ map[string]string // names in upper case
 	base    []merge.Layer     // outside of all sites
+	parent  *merge.File       // of the server in base; nil: a folder is served
 	seed    maphash.Seed      // of the sums of files
 
 	limitsAt config.Pos // of the limits of connections in the server's file
@@ -163,7 +164,7 @@ func newBuilder(in Input, parts Parts, prev *Plan) (*builder, error) {
 	if prev != nil {
 		seed, b.host, b.plan.server = prev.seed, prev.host, prev.server
 	}
-	if in.Server != "" && (prev == nil || prev.server.source.changed(seed)) {
+	if in.Server != "" && (prev == nil || prev.server.changed(seed)) {
 		s, err := readServer(in, seed)
 		if err != nil {
 			return nil, err
@@ -187,6 +188,7 @@ func newHost(in Input, parts Parts, s *server, seed maphash.Seed) (h *host, err 
 		return nil, err
 	}
 	if s != nil {
+		h.parent = s.file
 		_, h.limitsAt = connectionLimits(s.settings, parts.Log)
 	}
 	set := errorpage.Settings{

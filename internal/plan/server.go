@@ -13,7 +13,6 @@ import (
 	"github.com/perchserver/perch/internal/config"
 	"github.com/perchserver/perch/internal/config/merge"
 	"github.com/perchserver/perch/internal/listen"
-	"github.com/perchserver/perch/internal/ownfile"
 	"github.com/perchserver/perch/internal/worker"
 )
 
@@ -29,7 +28,7 @@ var defaultDocuments []byte
 // server is an applicationHost.config as it was read.
 type server struct {
 	path     string
-	source   source
+	sources  []source // the file, and those that it includes
 	file     *merge.File
 	settings *merge.Settings
 	problems config.Problems // warnings
@@ -44,17 +43,27 @@ type server struct {
 // file with errors is not used.
 func readServer(in Input, seed maphash.Seed) (*server, error) {
 	path := in.Server
-	s := &server{path: path, source: look(path)}
-	data, err := ownfile.Read(filepath.Dir(path), filepath.Base(path), maxFile)
+	s := &server{path: path}
+	folder := filepath.Dir(path)
+	own, data, err := readFile(folder, filepath.Base(path), seed)
+	s.sources = []source{own}
 	if err != nil {
 		return nil, config.Problems{{Code: config.Unreadable, Pos: config.Pos{File: path},
 			Message: "the file cannot be read: " + cause(err)}}
 	}
-	s.source.sum = maphash.Bytes(seed, data)
-	s.bequest = maphash.Bytes(seed, withoutServer(data))
-	if s.file, s.problems = (merge.Source{Path: path, Data: data, Server: true}).Load(); s.file == nil {
+	var bequest maphash.Hash
+	bequest.SetSeed(seed)
+	bequest.Write(withoutServer(data))
+	open := func(name string) ([]byte, error) {
+		included, data, err := readFile(folder, name, seed)
+		s.sources = append(s.sources, included)
+		bequest.Write(data)
+		return data, err
+	}
+	if s.file, s.problems = (merge.Source{Path: path, Data: data, Server: true, Open: open}).Load(); s.file == nil {
 		return nil, s.problems
 	}
+	s.bequest = bequest.Sum64()
 	settings, problems := merge.Effective([]merge.Layer{{File: s.file}}, "", (&host{environ: lookup(in.Environ)}).resolve)
 	if settings == nil {
 		return nil, append(s.problems, problems...)
@@ -62,6 +71,11 @@ func readServer(in Input, seed maphash.Seed) (*server, error) {
 	s.settings = settings
 	s.problems = append(s.problems, problems...)
 	return s, nil
+}
+
+// changed reports whether the file, or one that it includes, is not as it was.
+func (s *server) changed(seed maphash.Seed) bool {
+	return slices.ContainsFunc(s.sources, func(f source) bool { return f.changed(seed) })
 }
 
 // withoutServer cuts the element system.applicationHost out of a file. Where

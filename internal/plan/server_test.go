@@ -330,3 +330,25 @@ func TestLocationOfASiteInTheServersFile(t *testing.T) {
 		}
 	}
 }
+
+func TestReloadSeesIncludedFiles(t *testing.T) {
+	file := func(name string) string {
+		return `<defaultDocument><files><clear/><add value="` + name + `"/></files></defaultDocument>`
+	}
+	dir := tree(t, map[string]string{
+		"applicationHost.config": strings.Replace(hostConfig("", `<site name="a" id="1"><application path="/"><virtualDirectory path="/" physicalPath="a" /></application>
+			<bindings><binding protocol="http" bindingInformation="*:80:" /></bindings></site>`), "</configuration>",
+			`<system.webServer><defaultDocument configSource="documents.config" /></system.webServer></configuration>`, 1),
+		"documents.config": file("one.txt"),
+		"a/one.txt":        "one",
+		"a/two.txt":        "two",
+	})
+	age(t, dir)
+	first := mustBuild(t, served(dir), nil)
+	write(t, dir, "documents.config", file("two.txt"))
+	for want, p := range map[string]*Plan{"one": first, "two": mustBuild(t, served(dir), first)} {
+		if _, body := getFrom(t, p, "any", "/"); body != want {
+			t.Errorf("%.80q, want %q; %v", body, want, p.Problems)
+		}
+	}
+}
