@@ -120,7 +120,8 @@ func (c *Cache) set(h *Handler, path []byte) *set {
 }
 
 // get returns the file that h found for a target a moment ago, or nil. The
-// caller has to release it.
+// caller has to release it. With a hidden slash, Path is that of another
+// target: no file has such a name.
 func (c *Cache) get(h *Handler, t *exchange.Target) *file {
 	if c == nil || t.HiddenSlash {
 		return nil
@@ -154,7 +155,7 @@ func (c *Cache) now() int64 {
 // keep offers a file, which was looked up for x at the time born, to the
 // cache. The caller has a reference to f before and after, and was alone.
 func (c *Cache) keep(f *file, x *exchange.Exchange, born int64) {
-	if c == nil || c.closed.Load() || x.Request.Target.HiddenSlash || x.Begin.Sub(f.modified) < settled {
+	if c == nil || x.Begin.Sub(f.modified) < settled {
 		return
 	}
 	if f.size <= smallFile {

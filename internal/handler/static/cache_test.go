@@ -144,6 +144,7 @@ func TestCacheIsSharedByHandlers(t *testing.T) {
 	t.Parallel()
 	h, _ := cached(t, Settings{}, map[string]string{"a.txt": "of h", "a%2Fb.txt": "odd name", "a/b.txt": "below"})
 	other := site(t, Settings{Files: h.files, HiddenSegments: []string{"b.txt"}}, map[string]string{"a.txt": "of other", "a/b.txt": "hidden"})
+	other.salt = h.salt // so that their files meet in one set
 	for range 2 {
 		expect(t, h, "/a.txt", "of h", "shared")
 		expect(t, other, "/a.txt", "of other", "shared")
@@ -173,12 +174,16 @@ func TestCacheWaitsUntilFilesAreAtRest(t *testing.T) {
 // it was.
 func TestCacheSeesWritesInPlace(t *testing.T) {
 	t.Parallel()
-	h, _ := cached(t, Settings{}, map[string]string{"b.txt": large("1")})
+	h, pass := cached(t, Settings{}, map[string]string{"b.txt": large("1")})
 	name := filepath.Join(h.root, "b.txt")
 	expect(t, h, "/b.txt", large("1"), "at first")
 	for n, content := range []string{large("2"), large("3") + "longer", "short"} {
 		write(t, name, content, modified.Add(time.Duration(n+1)*time.Minute))
 		expect(t, h, "/b.txt", content, "written in place")
+	}
+	pass()
+	if open := openBelow(t, h.root); open != 0 {
+		t.Errorf("%d files are open", open)
 	}
 }
 
@@ -356,5 +361,25 @@ func TestCacheUnderLoad(t *testing.T) {
 	others.Wait()
 	if n, open := held(h.files), openBelow(t, h.root); n != 0 || open != 0 {
 		t.Errorf("at the end %d files are held, %d are open", n, open)
+	}
+}
+
+// What was written while it was read is not kept: it may be half of each.
+func TestReadWholeWantsOneState(t *testing.T) {
+	t.Parallel()
+	h := site(t, Settings{}, map[string]string{"a.txt": "12345"})
+	name := filepath.Join(h.root, "a.txt")
+	for _, content := range []string{"54321", "123", "1234567"} {
+		write(t, name, "12345", modified)
+		x, _ := exchangetest.New("GET", "/a.txt")
+		f, err := h.lookUp(x)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, name, content, modified.Add(time.Minute))
+		if f.readWhole() || f.open == nil {
+			t.Errorf("%q became %q between look-up and reading, and was kept", "12345", content)
+		}
+		f.release()
 	}
 }

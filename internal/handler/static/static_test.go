@@ -167,6 +167,9 @@ func TestStatus(t *testing.T) {
 			t.Errorf("GET %s = %s (%v), want %s", tt.target, got, err, tt.want)
 		}
 	}
+	if open := openBelow(t, h.root); open != 0 {
+		t.Errorf("%d files were left open", open)
+	}
 }
 
 // What a driver never passes on is refused all the same.
@@ -218,6 +221,9 @@ func TestFolderWithoutSlashRedirects(t *testing.T) {
 			if got, _ := r.Field("Location"); err != nil || r.Status != 301 || got != tt.want {
 				t.Errorf("%s %s: %d to %q (%v), want 301 to %q", method, tt.target, r.Status, got, err, tt.want)
 			}
+		}
+		if open := openBelow(t, h.root); open != 0 {
+			t.Errorf("%d folders were left open", open)
 		}
 	}
 }
