@@ -12,7 +12,7 @@ RACE  := $(if $(shell command -v $${CC:-gcc} 2>/dev/null),-race,$(if $(CI),-race
 # vet and build for the systems that the tests do not run on.
 SYSTEMS := linux/arm64 windows/amd64 darwin/arm64
 
-.PHONY: build test unit fixtures attacker suites check format vet systems static fuzz fuzz-wire clean
+.PHONY: build test unit fixtures attacker suites soak check format vet systems static fuzz fuzz-wire clean
 
 build:
 	$(GO) build -o bin/perch ./cmd/perch
@@ -22,6 +22,10 @@ test: unit suites
 unit:
 	$(GO) test $(RACE) -timeout 5m ./...
 	$(GO) test -run 'Alloc' ./internal/serve ./internal/site ./internal/handler/forward # exact only without the race detector
+
+# A minute of everything at once, against a program with the race detector.
+soak: fixtures
+	$(GO) -C test test -count=1 -timeout 5m -run '^TestSoak$$' ./soak
 
 # The real applications that the suites run against: .NET from the SDK, Node from npm, Go.
 fixtures:
@@ -34,7 +38,7 @@ attacker:
 # Tests of the suites mostly wait, so more of them than processors run at once.
 # Their results are never taken from the cache: it does not know the binary.
 suites: fixtures attacker
-	$(GO) -C test test -count=1 -timeout 10m -parallel 6 -skip '^TestAttacks$$' ./...
+	$(GO) -C test test -count=1 -timeout 10m -parallel 6 -skip '^(TestAttacks|TestSoak)$$' ./...
 	$(GO) -C test test -count=1 -timeout 5m -run '^TestAttacks$$' ./limits # alone: it takes the whole machine
 
 check: format vet systems static

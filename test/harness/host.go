@@ -34,6 +34,7 @@ type Run struct {
 	Listen []string // URLs; nil is http://127.0.0.1:0
 	Cwd    string   // working directory of the host; "" is Dir
 	UID    uint32   // user and group of the host, 0 is the user of the test
+	Binary string   // "" is Binary()
 }
 
 // Host is a running perch.
@@ -101,7 +102,11 @@ func launch(t testing.TB, r Run) *Host {
 	for _, u := range listen {
 		args = append(args, "--listen", u)
 	}
-	h.cmd = exec.Command(Binary(), append(args, r.Flags...)...)
+	binary := r.Binary
+	if binary == "" {
+		binary = Binary()
+	}
+	h.cmd = exec.Command(binary, append(args, r.Flags...)...)
 	h.cmd.Dir = r.Cwd
 	if h.cmd.Dir == "" {
 		h.cmd.Dir = r.Dir

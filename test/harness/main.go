@@ -48,12 +48,27 @@ func build() error {
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
 		return fmt.Errorf("lock %s: %w", lock.Name(), err)
 	}
-	cmd := exec.Command("go", "build", "-o", Binary(), "./cmd/perch")
+	return compile(Binary())
+}
+
+func compile(to string, flags ...string) error {
+	cmd := exec.Command("go", append(append([]string{"build", "-o", to}, flags...), "./cmd/perch")...)
 	cmd.Dir = Root()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build ./cmd/perch: %w\n%s", err, out)
 	}
 	return nil
+}
+
+// WithRaceDetector builds the program with the race detector and returns its
+// path. What it finds, it writes to stderr.
+func WithRaceDetector(t testing.TB) string {
+	t.Helper()
+	path := cache("bin", "perch-race")
+	if err := compile(path, "-race"); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // Root is the folder of the repository.
