@@ -25,7 +25,7 @@ type body struct {
 	trailer exchange.Header
 	err     error
 
-	waited time.Duration // for bytes, over all reads
+	patience sockio.Credit // with the client, over all reads
 
 	interrupted atomic.Bool
 }
@@ -41,7 +41,7 @@ func (b *body) reset() {
 	b.decoder.Reset()
 	b.left, b.chunked, b.sent = r.Length, r.Length < 0, r.Length == 0
 	b.expect = s.framing.Expect && !b.sent
-	b.count, b.most, b.waited, b.err = 0, -1, 0, nil
+	b.count, b.most, b.patience, b.err = 0, -1, sockio.Credit{}, nil
 	b.interrupted.Store(false)
 }
 
@@ -226,16 +226,12 @@ func (b *body) readSocket(p []byte) (int, error) {
 		return 0, b.cause(err)
 	}
 	s.conn.sock.LimitRead(0)
-	b.waited += s.conn.server.watch.Now().Sub(begin)
+	b.patience.Move(n, s.conn.server.watch.Now().Sub(begin), s.conn.set.BodyGrace, s.conn.set.MinRate)
 	return n, nil
 }
 
 // credit is how long the next wait for the client may take.
-func (b *body) credit() time.Duration {
-	set := b.s.conn.set
-	earned := time.Duration(float64(min(b.count, 1<<40)) / float64(set.MinRate) * float64(time.Second))
-	return max(set.BodyGrace+earned-b.waited, sockio.Tick)
-}
+func (b *body) credit() time.Duration { return b.patience.Left(b.s.conn.set.BodyGrace) }
 
 // cause tells an interruption from a failure of the client.
 func (b *body) cause(err error) error {
@@ -338,7 +334,7 @@ func (b *body) drain() bool {
 		return false
 	}
 	b.most = b.count + most
-	b.waited = 0
+	b.patience = sockio.Credit{}
 	buf := b.s.conn.server.bulk.Get().(*[bulkSize]byte)
 	defer b.s.conn.server.bulk.Put(buf)
 	for end := b.s.conn.server.watch.Now().Add(b.s.conn.set.DrainTime); ; {

@@ -167,6 +167,30 @@ func TestSlowBody(t *testing.T) {
 	}
 }
 
+// What a client has sent earns it time, but not for ever: after a fast
+// megabyte it may be silent for as long as 16 KiB take at the minimum rate, as
+// one that is slow to read may.
+func TestCreditOfABodyIsBounded(t *testing.T) {
+	piece := strings.Repeat("x", 1000)
+	for head, piece := range map[string]string{"Content-Length: 2000000": piece, "Transfer-Encoding: chunked": "3e8\r\n" + piece + "\r\n"} {
+		t.Run(head, func(t *testing.T) {
+			timed(t, pages, func(v *host) {
+				nc := v.dial()
+				io.WriteString(nc, "POST /echo"+host11+head+"\r\n\r\n")
+				for range 1000 {
+					io.WriteString(nc, piece)
+				}
+				begin := time.Now()
+				resp, err := http.ReadResponse(bufio.NewReader(nc), nil)
+				if err != nil || resp.StatusCode != 408 {
+					t.Fatalf("%v, %v", resp, err)
+				}
+				fired(t, "cut", begin, 16<<10*time.Second/240)
+			})
+		})
+	}
+}
+
 // The time for a body runs only while the handler waits for it (spec 1.9).
 func TestSlowHandlerIsNotTheClientsFault(t *testing.T) {
 	handler := exchange.HandlerFunc(func(x *exchange.Exchange) error {

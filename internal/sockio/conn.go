@@ -267,9 +267,10 @@ func (c *Conn) LimitWrite(d time.Duration) { c.writeLimit.grace.Store(int64(d)) 
 // with any.
 func (c *Conn) MinRate(bytes int64) { c.rate.Store(bytes) }
 
-// patience is how many waiting bytes a peer is at most given time for by the
-// minimum rate: at 240 bytes a second it may stall for 68 seconds, as a
-// telephone in a tunnel does. It is about what a blocked socket holds at least.
+// patience is how many bytes a peer is at most given time for by the minimum
+// rate, those that wait for it or those that it has sent before: at 240 bytes
+// a second it may stall for 68 seconds, as a telephone in a tunnel does. It is
+// about what a blocked socket holds at least.
 const patience = 16 << 10
 
 const unsampled = -1

@@ -74,17 +74,15 @@ func readError(err error) error {
 type meter struct {
 	src    *Conn
 	since  int64 // when the present wait began
-	waited time.Duration
-	got    int64
+	credit Credit
 }
 
 // begin starts the limit of the next wait.
 func (m *meter) begin() error {
 	c := m.src
-	d, rate := time.Duration(c.readLimit.grace.Load()), c.rate.Load()
-	if d > 0 && rate > 0 {
-		earned := time.Duration(float64(min(m.got, 1<<40)) / float64(rate) * float64(time.Second))
-		d = max(d+earned-m.waited, Tick)
+	d := time.Duration(c.readLimit.grace.Load())
+	if rate := c.rate.Load(); d > 0 && rate > 0 {
+		d = m.credit.Left(d)
 	}
 	if !c.readLimit.arm(c.w.limit(d)) {
 		return readError(c.cause(ErrLimit, &c.readLimit))
@@ -95,7 +93,10 @@ func (m *meter) begin() error {
 
 // end takes it away, because n bytes came.
 func (m *meter) end(n int) {
-	m.src.readLimit.disarm()
-	m.got += int64(n)
-	m.waited += time.Duration(m.src.w.now.Load() - m.since)
+	c := m.src
+	c.readLimit.disarm()
+	if rate := c.rate.Load(); rate > 0 {
+		waited := time.Duration(c.w.now.Load() - m.since)
+		m.credit.Move(n, waited, time.Duration(c.readLimit.grace.Load()), rate)
+	}
 }

@@ -196,6 +196,27 @@ func TestSpliceKeepsTheRate(t *testing.T) {
 	}
 }
 
+// What a source has sent fast does not buy it more than a bounded silence.
+func TestSpliceBoundsCredit(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const fast = 1 << 20
+		r := newRelay(t, newWatcher(t), false)
+		r.src.LimitRead(5 * time.Second)
+		r.src.MinRate(240)
+		go r.source.Write(make([]byte, fast))
+		go io.Copy(io.Discard, r.sink)
+		begin := time.Now()
+		n, err := r.dst.Splice(r.src, 2*fast)
+		took, want := time.Since(begin), patience*time.Second/240
+		if !errors.Is(err, ErrLimit) || n != fast || took < want || took > want+3*Tick {
+			t.Errorf("%d, %v after %v, want to wait for %v", n, err, took, want)
+		}
+		r.source.Close()
+		time.Sleep(time.Minute) // lets the goroutines end
+	})
+}
+
 // Pipes are kept for the next transfer when they are empty, and closed when
 // they may not be: none is lost. Not parallel: it counts descriptors.
 func TestSpliceLeaksNothing(t *testing.T) {
