@@ -79,7 +79,7 @@ func (b *h2body) await() bool {
 	defer c.mu.Unlock()
 	if b.length > 0 && b.length <= bufferSize && !b.expect && !b.st.Ended() && b.st.broken == nil {
 		b.awaited = true
-		b.wait.begin(c)
+		b.wait.begin(c, awaitTime, 0)
 		for b.awaited && !b.st.Ended() && b.st.broken == nil && c.dead == nil {
 			b.st.wake.Wait()
 		}
@@ -155,7 +155,7 @@ func (b *h2body) pause() {
 		b.st.wake.Wait()
 		return
 	}
-	b.wait.begin(b.st.c)
+	b.wait.begin(b.st.c, b.st.c.conn.set.BodyGrace, b.count)
 	b.st.wake.Wait()
 	b.wait.end(b.st.c)
 }

@@ -137,7 +137,9 @@ func (st *h2stream) serve() {
 
 // fail answers in place of a handler that could not.
 func (st *h2stream) fail(err error) {
+	st.c.mu.Lock()
 	st.out.reset()
+	st.c.mu.Unlock()
 	body := st.c.conn.bare(&st.x, err)
 	if st.out.WriteHead(&st.x) != nil {
 		st.reset(http2.InternalError)
@@ -153,55 +155,48 @@ func (st *h2stream) reset(code http2.Code) {
 	st.c.h2.Reset(&st.Stream, code)
 }
 
-// h2wait is a wait for the client, which is looked after: over all waits
-// of its kind, a stream has a grace and what its bytes have earned.
+// h2wait is a wait for the client, which is looked after: over all waits of
+// its kind, a stream has a grace and what its bytes have earned. All of it
+// belongs to the lock of the connection.
 type h2wait struct {
-	since time.Time // of the present wait, zero for none
+	since time.Time     // of the present wait, zero for none
+	most  time.Duration // that it may take
 	spent time.Duration
 }
 
-// begin starts a wait. The lock is held.
-func (w *h2wait) begin(c *h2conn) {
+// begin starts a wait of a stream that has moved so many bytes.
+func (w *h2wait) begin(c *h2conn, grace time.Duration, bytes int64) {
+	earned := time.Duration(float64(min(bytes, 1<<40)) / float64(c.conn.set.MinRate) * float64(time.Second))
+	w.most = max(grace+earned-w.spent, sockio.Tick)
 	w.since = c.conn.server.watch.Now()
 	if c.stalls++; c.stalls == 1 {
 		c.conn.sock.LimitRead(stallTick)
 	}
 }
 
-// end ends it. The lock is held.
+// end ends it.
 func (w *h2wait) end(c *h2conn) {
 	w.spent += c.conn.server.watch.Now().Sub(w.since)
 	w.since = time.Time{}
 	c.stalls--
 }
 
-// over reports whether it has taken too long. The lock is held.
-func (w *h2wait) over(now time.Time, grace time.Duration, bytes, rate int64) bool {
-	if w.since.IsZero() {
-		return false
-	}
-	earned := time.Duration(float64(min(bytes, 1<<40)) / float64(rate) * float64(time.Second))
-	return w.spent+now.Sub(w.since) >= max(grace+earned, w.spent+sockio.Tick)
-}
+// over reports whether it has taken too long.
+func (w *h2wait) over(now time.Time) bool { return !w.since.IsZero() && now.Sub(w.since) >= w.most }
 
 // lookAtStalls ends the waits that take too long. The lock is held.
 func (c *h2conn) lookAtStalls(now time.Time) {
-	set := c.conn.set
 	for _, st := range c.serving {
-		b, w := &st.body, &st.out
-		if b.awaited && b.wait.over(now, awaitTime, 0, 1) {
+		switch b := &st.body; {
+		case !b.wait.over(now):
+		case b.awaited:
 			b.awaited = false
 			st.wake.Broadcast()
-		}
-		if !b.tunnel && b.wait.over(now, set.BodyGrace, b.count, set.MinRate) && b.err == nil {
+		case b.err == nil:
 			b.err = badBody(sockio.ErrLimit)
 			st.wake.Broadcast()
 		}
-		grace := set.BodyGrace
-		if w.upgraded {
-			grace = upgradedWrite
-		}
-		if w.wait.over(now, grace, w.moved, set.MinRate) {
+		if st.out.wait.over(now) {
 			c.h2.Reset(&st.Stream, http2.Cancel)
 			st.gone(fmt.Errorf("%w: %w", errTooSlow, sockio.ErrLimit))
 		}

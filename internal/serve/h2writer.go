@@ -188,7 +188,11 @@ func (w *h2writer) reserve(n int) (int, error) {
 			if now, _ := c.h2.Sendable(&w.st.Stream); now > 0 || w.st.broken != nil {
 				continue
 			}
-			w.wait.begin(c)
+			grace := c.conn.set.BodyGrace
+			if w.upgraded {
+				grace = upgradedWrite
+			}
+			w.wait.begin(c, grace, w.moved)
 			if ofStream {
 				w.st.wake.Wait()
 			} else {
