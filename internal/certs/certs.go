@@ -43,7 +43,8 @@ type Binding struct {
 	// nobody. It is asked where there are no sources. Nil: there is none.
 	Issue func(name string) (*tls.Certificate, error)
 
-	NoTLS13 bool
+	NoTLS13 bool // versions before 1.3 alone
+	NoHTTP2 bool // HTTP/1.1 alone
 }
 
 // Table leads handshakes to bindings. Its bindings can be replaced while it is
@@ -105,7 +106,7 @@ func baseConfig() *tls.Config {
 			tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
 			tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 		},
-		NextProtos:                  []string{"http/1.1"},
+		NextProtos:                  []string{"h2", "http/1.1"},
 		DynamicRecordSizingDisabled: true,
 	}
 }
@@ -124,6 +125,9 @@ func (t *Table) Apply(bindings []Binding) []error {
 		b.config = baseConfig()
 		if b.NoTLS13 {
 			b.config.MaxVersion = tls.VersionTLS12
+		}
+		if b.NoHTTP2 {
+			b.config.NextProtos = []string{"http/1.1"}
 		}
 		b.config.GetCertificate = b.certificate
 		for _, s := range set.Sources {

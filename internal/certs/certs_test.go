@@ -530,6 +530,14 @@ func TestProtocol(t *testing.T) {
 		c.CipherSuites = []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA}
 	})
 	p.refuses("a.test", "no application protocol", func(c *tls.Config) { c.NextProtos = []string{"ftp"} })
+	for _, off := range []bool{false, true} {
+		b.NoHTTP2 = off
+		p.apply(b)
+		s, err := p.ask("a.test", func(c *tls.Config) { c.NextProtos = []string{"http/1.1", "h2"} })
+		if err != nil || (s.NegotiatedProtocol == "h2") == off {
+			t.Errorf("HTTP/2 off %v: %q, %v", off, s.NegotiatedProtocol, err)
+		}
+	}
 	cache := tls.NewLRUClientSessionCache(1)
 	resumed := false
 	for range 2 {

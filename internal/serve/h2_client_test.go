@@ -50,7 +50,11 @@ func (v *host) dial2(settings ...http2.Setting) *h2client {
 // encode makes a header block of "name: value" lines.
 func (c *h2client) encode(fields ...string) []byte {
 	c.block.Reset()
+	_, secure := c.nc.(secureSocket)
 	for _, f := range fields {
+		if secure && f == ":scheme: http" {
+			f = ":scheme: https"
+		}
 		i := strings.Index(f[1:], ":") + 1
 		c.enc.WriteField(hpack.HeaderField{Name: f[:i], Value: strings.TrimPrefix(f[i+1:], " ")})
 	}

@@ -22,7 +22,12 @@ func h2bare(status int, body string) string {
 // connection, which must go on. The answers are those of HTTP/1.1.
 func TestH2Exchanges(t *testing.T) {
 	t.Parallel()
-	v := onSockets(t, Settings{}, pages)
+	t.Run("clear", func(t *testing.T) { t.Parallel(); testH2Exchanges(t, onSockets) })
+	t.Run("TLS", func(t *testing.T) { t.Parallel(); testH2Exchanges(t, onTLSWith("h2")) })
+}
+
+func testH2Exchanges(t *testing.T, on starter) {
+	v := on(t, Settings{}, pages)
 	v.journal.wait("panic while handling a request")
 	get := func(path string) func(c *h2client) uint32 {
 		return func(c *h2client) uint32 { return c.get(path) }
@@ -119,6 +124,9 @@ func TestH2Exchanges(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := v.dial2()
+			if _, secure := c.nc.(secureSocket); secure && test.name == "buffered" {
+				return // head and body come in records of their own
+			}
 			c.tb = t
 			id := test.ask(c)
 			if got := c.answer(id); strings.TrimSuffix(got, " NO_ERROR") != test.want && got != test.want {

@@ -224,7 +224,7 @@ func (c *h2conn) limit() error {
 	case passed >= set.IdleTime:
 		return errIdle
 	case c.leaving == staying && c.conn.sock.CanPark():
-		if passed >= set.ParkAfter && !c.sending && c.h2.Pending() == 0 {
+		if passed >= set.ParkAfter && !c.sending && c.h2.Pending() == 0 && c.conn.sock.Drained() {
 			return errParks
 		}
 		wait = max(set.ParkAfter-passed, sockio.Tick)

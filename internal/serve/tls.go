@@ -6,17 +6,22 @@ import (
 
 	"github.com/perchserver/perch/internal/exchange"
 	"github.com/perchserver/perch/internal/http1"
+	"github.com/perchserver/perch/internal/http2"
 )
 
-// runSecure makes the connection a TLS one and serves it.
+// runSecure makes the connection a TLS one and serves it, with the protocol
+// that the handshake has agreed on.
 func (c *conn) runSecure(config *tls.Config) {
 	defer c.survive()
-	if !c.secure(config) {
+	switch {
+	case !c.secure(config):
 		c.Drop()
 		c.close()
-		return
+	case c.facts.TLS.NegotiatedProtocol == "h2":
+		c.serveHTTP2(nil, http2.Preface)
+	default:
+		c.run(false)
 	}
-	c.run(false)
 }
 
 // secure does the handshake, within the header time. It reports whether the
@@ -36,7 +41,7 @@ func (c *conn) secure(config *tls.Config) bool {
 	c.sock.Through(t)
 	state := t.ConnectionState()
 	c.facts.TLS = &state
-	return true
+	return c.idle.CompareAndSwap(true, false)
 }
 
 // refuseClear answers a client that speaks HTTP where it should speak TLS.

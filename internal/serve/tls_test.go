@@ -52,6 +52,19 @@ func (s secureSocket) CloseWrite() error {
 // onTLS starts a server on a loopback port that speaks TLS.
 func onTLS(tb testing.TB, set Settings, h exchange.Handler) *host {
 	tb.Helper()
+	return onTLSWith()(tb, set, h)
+}
+
+// onTLSWith is onTLS with clients that ask for these protocols.
+func onTLSWith(protocols ...string) starter {
+	return func(tb testing.TB, set Settings, h exchange.Handler) *host {
+		tb.Helper()
+		return startTLS(tb, set, h, protocols)
+	}
+}
+
+func startTLS(tb testing.TB, set Settings, h exchange.Handler, protocols []string) *host {
+	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatal(err)
@@ -64,7 +77,7 @@ func onTLS(tb testing.TB, set Settings, h exchange.Handler) *host {
 			tb.Fatal(err)
 		}
 		tcp.SetDeadline(time.Now().Add(20 * time.Second))
-		nc := secureSocket{tls.Client(tcp, &tls.Config{RootCAs: roots, ServerName: "localhost"}), tcp.(*net.TCPConn)}
+		nc := secureSocket{tls.Client(tcp, &tls.Config{RootCAs: roots, ServerName: "localhost", NextProtos: protocols}), tcp.(*net.TCPConn)}
 		tb.Cleanup(func() { nc.Close() })
 		if err := nc.Handshake(); err != nil {
 			tb.Fatal(err)
@@ -96,6 +109,7 @@ func testCertificate(tb testing.TB) (*tls.Config, *x509.CertPool) {
 	roots.AddCert(leaf)
 	return &tls.Config{
 		Certificates:                []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
+		NextProtos:                  []string{"h2", "http/1.1"},
 		DynamicRecordSizingDisabled: true,
 	}, roots
 }

@@ -27,6 +27,7 @@ type layer struct {
 	conn     *Conn
 	broken   bool    // the peer is not to be told that this is the end
 	buffered bool    // only what the layer holds already is to be read
+	drained  bool    // the last read found nothing in it
 	first    [1]byte // of a read whose buffer is not held yet
 }
 
@@ -39,11 +40,18 @@ func (c *Conn) Through(l Layer) { c.layer.Layer = l }
 // comes again.
 func (l *layer) read(p []byte) (int, error) {
 	n, err := l.Read(p)
+	l.drained = err == ErrLimit
 	if n > 0 {
 		return n, nil
 	}
 	return 0, err
 }
+
+// Drained reports whether nothing that could be read waits in the layer, so
+// that the socket tells all there is to know: the last read ended with
+// ErrLimit, or there is no layer. A connection that is not drained must not
+// park, or what waits is not read until the peer sends more.
+func (c *Conn) Drained() bool { return c.layer.Layer == nil || c.layer.drained }
 
 // readHeld waits for one byte that it has room for itself, and takes a buffer
 // for the rest of what came with it.

@@ -164,6 +164,31 @@ func TestLayerReadHeld(t *testing.T) {
 	}
 }
 
+// Records that came in one packet wait in the layer, where the socket does not
+// tell of them: the connection is not drained until a read has found nothing.
+func TestLayerDrained(t *testing.T) {
+	t.Parallel()
+	c, client, tap := secured(t, newWatcher(t), nil)
+	if c.Drained() {
+		t.Error("nothing was read yet")
+	}
+	tap.hold = true
+	io.WriteString(client, "one")
+	io.WriteString(client, "two")
+	tap.let(-1)
+	var b [10]byte
+	for _, want := range []string{"one", "two", ""} {
+		c.LimitRead(1)
+		n, err := c.Read(b[:])
+		if string(b[:n]) != want || (err == ErrLimit) != (want == "") || c.Drained() != (want == "") {
+			t.Errorf("%q, %v, drained %v", b[:n], err, c.Drained())
+		}
+	}
+	if clear, _ := adopted(t, newWatcher(t), nil); !clear.Drained() {
+		t.Error("a socket without a layer is never drained")
+	}
+}
+
 // Transfers go through the layer of either side.
 func TestLayerSplice(t *testing.T) {
 	t.Parallel()
