@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
 	"io"
@@ -151,6 +152,12 @@ func (h *Host) WebSocket(target string, o *websocket.DialOptions) *websocket.Con
 	h.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), Limit)
 	defer cancel()
+	if o == nil {
+		o = &websocket.DialOptions{}
+	}
+	if o.HTTPClient == nil {
+		o.HTTPClient = &http.Client{Transport: h.client.Transport}
+	}
 	c, res, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(h.URL, "http")+target, o)
 	if err != nil {
 		status := 0
@@ -164,17 +171,26 @@ func (h *Host) WebSocket(target string, o *websocket.DialOptions) *websocket.Con
 	return c
 }
 
-// RawConn is a TCP connection to a host on which bytes are written by hand.
+// RawConn is a connection to a host on which bytes are written by hand.
 type RawConn struct {
-	*net.TCPConn
+	net.Conn
 	In *bufio.Reader
 	t  testing.TB
+
+	tcp *net.TCPConn // beneath TLS
 }
 
-// Dial opens a raw connection to the first URL.
+// Dial opens a raw connection to the first URL, over TLS if it is https.
 func (h *Host) Dial() *RawConn {
 	h.t.Helper()
-	return Dial(h.t, h.Addr())
+	c := Dial(h.t, h.Addr())
+	if strings.HasPrefix(h.URL, "https:") {
+		set := h.trust.Clone()
+		set.ServerName = strings.Trim(h.URL[len("https://"):strings.LastIndexByte(h.URL, ':')], "[]")
+		c.Conn = tls.Client(c.tcp, set)
+		c.In.Reset(c.Conn)
+	}
+	return c
 }
 
 // Dial opens a raw connection, which is closed with the test. All that happens
@@ -187,8 +203,19 @@ func Dial(t testing.TB, addr string) *RawConn {
 	}
 	t.Cleanup(func() { c.Close() })
 	c.SetDeadline(time.Now().Add(Limit))
-	return &RawConn{c.(*net.TCPConn), bufio.NewReader(c), t}
+	return &RawConn{c, bufio.NewReader(c), t, c.(*net.TCPConn)}
 }
+
+// CloseWrite ends the sending direction.
+func (c *RawConn) CloseWrite() error {
+	if s, ok := c.Conn.(*tls.Conn); ok {
+		s.CloseWrite()
+	}
+	return c.tcp.CloseWrite()
+}
+
+// SetLinger says what becomes of bytes that were not sent when it is closed.
+func (c *RawConn) SetLinger(seconds int) error { return c.tcp.SetLinger(seconds) }
 
 // Send writes text as it is.
 func (c *RawConn) Send(text string) *RawConn {

@@ -5,6 +5,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +15,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -35,6 +38,7 @@ type Run struct {
 	Cwd    string   // working directory of the host; "" is Dir
 	UID    uint32   // user and group of the host, 0 is the user of the test
 	Binary string   // "" is Binary()
+	Roots  string   // PEM file of whom the client trusts; "" is the host's own development certificate
 }
 
 // Host is a running perch.
@@ -57,6 +61,8 @@ type shared struct {
 	stdout lines
 	stderr lines
 	done   chan struct{} // closed when the process has been waited for
+	roots  string        // PEM file of whom the client trusts
+	trust  *tls.Config   // of the client
 
 	mu   sync.Mutex
 	seen map[process]bool // all that was ever found in the tree
@@ -75,8 +81,27 @@ func Start(t testing.TB, r Run) *Host {
 		t.Fatalf("perch run printed %q, want %d listening URLs", h.URLs, want)
 	}
 	h.URL = strings.TrimSuffix(h.URLs[0], "/")
+	h.trust.RootCAs = h.pool()
 	return h
 }
+
+// pool holds whom the client trusts.
+func (h *Host) pool() *x509.CertPool {
+	h.t.Helper()
+	pool := x509.NewCertPool()
+	if data, err := os.ReadFile(h.roots); err == nil {
+		pool.AppendCertsFromPEM(data)
+	}
+	return pool
+}
+
+// Over returns the same host with one of its URLs in place of the first.
+func (h *Host) Over(url string) *Host {
+	return &Host{URL: strings.TrimSuffix(url, "/"), URLs: h.URLs, Pid: h.Pid, t: h.t, shared: h.shared}
+}
+
+// Roots is the PEM file of whom clients of the host have to trust.
+func (h *Host) Roots() string { return h.roots }
 
 // Refused runs a host that must not start, and returns what it wrote to
 // stderr and its exit code.
@@ -111,7 +136,11 @@ func launch(t testing.TB, r Run) *Host {
 	if h.cmd.Dir == "" {
 		h.cmd.Dir = r.Dir
 	}
-	h.cmd.Env = append(environ(), append(r.Env, markName+"="+h.mark)...)
+	data := t.TempDir() // where the host keeps its development certificate
+	if h.roots = r.Roots; h.roots == "" {
+		h.roots = filepath.Join(data, "perch", "development-ca.pem")
+	}
+	h.cmd.Env = append(append(environ(), "XDG_DATA_HOME="+data), append(r.Env, markName+"="+h.mark)...)
 	h.cmd.Stdout, h.cmd.Stderr = &h.stdout, &h.stderr
 	h.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if r.UID != 0 {
@@ -225,12 +254,20 @@ func (h *Host) Addr() string {
 	return u.Host
 }
 
+// Scheme is that of the first URL.
+func (h *Host) Scheme() string {
+	scheme, _, _ := strings.Cut(h.URL, ":")
+	return scheme
+}
+
 // newClient returns a client that follows nothing, decodes nothing and comes
 // from 127.0.0.1.
 func (h *Host) newClient() *http.Client {
+	h.trust = &tls.Config{}
 	return &http.Client{
 		Timeout: 2 * Limit,
 		Transport: &http.Transport{
+			TLSClientConfig:    h.trust,
 			DisableCompression: true,
 			MaxIdleConns:       0,
 			DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {

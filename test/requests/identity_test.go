@@ -17,7 +17,7 @@ import (
 var identityCases = []exchangeCase{
 	{name: "SchemeHostPathBase", run: func(t *testing.T, h *harness.Host, _ harness.App) {
 		s := h.Seen("GET", "/some/where?a=1&b=%20", "Host: shop.example:8443")
-		if s.Scheme != "http" || s.Host != "shop.example:8443" || s.PathBase != "" || s.Path != "/some/where" ||
+		if s.Scheme != h.Scheme() || s.Host != "shop.example:8443" || s.PathBase != "" || s.Path != "/some/where" ||
 			s.Query != "?a=1&b=%20" || s.Method != "GET" || s.Protocol != "HTTP/1.1" {
 			t.Errorf("the application saw %+v", s)
 		}
@@ -33,7 +33,7 @@ var identityCases = []exchangeCase{
 	{name: "ForwardedForIsAppended", run: func(t *testing.T, h *harness.Host, app harness.App) {
 		s := h.Seen("GET", "/", "X-Forwarded-For: 203.0.113.7", "X-Forwarded-Proto: https")
 		ip, _, err := net.SplitHostPort(s.Remote)
-		if err != nil || ip != "127.0.0.1" || s.Scheme != "http" {
+		if err != nil || ip != "127.0.0.1" || s.Scheme != h.Scheme() {
 			t.Errorf("remote %q, scheme %q: the entry of the nearest proxy was not the last", s.Remote, s.Scheme)
 		}
 		// ASP.NET Core takes off the entry that it used and keeps the rest.

@@ -11,20 +11,26 @@ import (
 
 func TestMain(m *testing.M) { harness.Main(m) }
 
-// TestApplications runs every case over every application. All cases of one
-// application share a host, so a case must not stop it.
+// TestApplications runs every case over every application, on clear connections
+// and over TLS: what an application sees of a request must not depend on it,
+// but for the scheme. All cases of one application share a host, so a case must
+// not stop it.
 func TestApplications(t *testing.T) {
 	t.Parallel()
 	for _, app := range harness.Apps() {
 		t.Run(app.Name, func(t *testing.T) {
 			t.Parallel()
-			h := app.Start(t)
-			for _, c := range cases {
-				if c.only != "" && c.only != app.Module {
-					continue
-				}
-				t.Run(c.name, func(t *testing.T) {
-					c.run(t, h.With(t), app)
+			h := app.Start(t, func(r *harness.Run) { r.Listen = []string{"http://127.0.0.1:0", "https://127.0.0.1:0"} })
+			for i, transport := range []string{"clear", "TLS"} {
+				t.Run(transport, func(t *testing.T) {
+					for _, c := range cases {
+						if c.only != "" && c.only != app.Module {
+							continue
+						}
+						t.Run(c.name, func(t *testing.T) {
+							c.run(t, h.Over(h.URLs[i]).With(t), app)
+						})
+					}
 				})
 			}
 		})
