@@ -35,6 +35,10 @@ type Binding struct {
 	// binding of the port claims, and clients that name nobody.
 	Host string
 
+	// AnyName is set for a binding that is shown to clients as if it had no
+	// host: its certificate is that of the address.
+	AnyName bool
+
 	// Sources are looked at in their order for a certificate with the name
 	// that is asked for; the first is the default.
 	Sources []Source
@@ -213,7 +217,7 @@ func (t *Table) find(hello *tls.ClientHelloInfo) *binding {
 func (b *binding) rank(name string) int {
 	r := 0
 	switch {
-	case b.Host == "":
+	case b.Host == "" || b.AnyName:
 		r = 2
 	case b.Host == name:
 		r = 1 << 10

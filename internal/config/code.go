@@ -47,6 +47,7 @@ const (
 	UnknownPool    Code = "PC052"
 	NoPhysicalPath Code = "PC053"
 	NoRoot         Code = "PC054"
+	NoCertificate  Code = "PC055"
 )
 
 // Explanation is what the reference says of a code.
@@ -132,6 +133,8 @@ var explanations = [...]Explanation{
 		"Create the folder, or correct physicalPath. Back-slashes and %NAME% are understood."},
 	{NoRoot, Error, "a site without an application \"/\", or an application without a virtual directory \"/\"",
 		"Every site has exactly one application with the path \"/\", and every application one virtual directory with the path \"/\"."},
+	{NoCertificate, Error, "an https binding without a certificate of its own",
+		"IIS keeps the certificate outside of the file. Perch reads it from certificateFile: a PEM file, a PFX file (with certificatePassword or certificatePasswordFile), or a folder with one for each host. --cert stands in where it is missing."},
 }
 
 // Explanations returns what the reference says of every code, in their order.

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// ParseInformation reads the bindingInformation of an http binding in
-// applicationHost.config (spec iis-front 1.5):
+// ParseInformation reads the bindingInformation of an http or https binding
+// in applicationHost.config (spec iis-front 1.5):
 //
 //	*:80:                      all addresses, every host name
 //	10.0.0.5:80:shop.example   one address, one host name
@@ -17,7 +17,7 @@ import (
 //
 // An empty address is the same as *. Beyond what IIS takes, port 0 is one that
 // the system chooses.
-func ParseInformation(text string) (Binding, error) {
+func ParseInformation(protocol, text string) (Binding, error) {
 	// An IPv6 address has colons of its own, so the last two count.
 	last := strings.LastIndexByte(text, ':')
 	before := -1
@@ -32,7 +32,7 @@ func ParseInformation(text string) (Binding, error) {
 	if err != nil {
 		return Binding{}, fmt.Errorf("the port of %q is %q: use a number from 1 to 65535", text, digits)
 	}
-	b := Binding{Port: uint16(n)}
+	b := Binding{Port: uint16(n), TLS: strings.EqualFold(protocol, "https")}
 	if address != "" && address != "*" {
 		if b.Addr, err = parseAddress(address); err != nil {
 			return Binding{}, err

@@ -25,7 +25,7 @@ func TestParseInformation(t *testing.T) {
 		"*:80:127.0.0.1":             {URL: "http://127.0.0.1:80", Port: 80, Host: "127.0.0.1"},
 		"*:80:xn--bcher-kva.example": {URL: "http://xn--bcher-kva.example:80", Port: 80, Host: "xn--bcher-kva.example"},
 	} {
-		got, err := ParseInformation(text)
+		got, err := ParseInformation("http", text)
 		if err != nil || got != want {
 			t.Errorf("ParseInformation(%q) = %+v, %v, want %+v", text, got, err, want)
 		}
@@ -53,7 +53,7 @@ func TestParseInformationRefuses(t *testing.T) {
 		"*:80:a.*.example":      "'*'",
 		"*:80:b\u00fccher.test": "xn--",
 	} {
-		got, err := ParseInformation(text)
+		got, err := ParseInformation("http", text)
 		if err == nil || !strings.Contains(err.Error(), want) || got != (Binding{}) {
 			t.Errorf("ParseInformation(%q) = %+v, %v, want an error with %q", text, got, err, want)
 		}
@@ -87,7 +87,7 @@ func FuzzParseInformation(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		b, err := ParseInformation(text)
+		b, err := ParseInformation("http", text)
 		if err != nil {
 			return
 		}
@@ -95,9 +95,17 @@ func FuzzParseInformation(f *testing.F) {
 			t.Errorf("ParseInformation(%q) = %+v", text, b)
 		}
 		// It means the same without the letter case that it does not have.
-		again, err := ParseInformation(strings.ToUpper(text))
+		again, err := ParseInformation("http", strings.ToUpper(text))
 		if err == nil && (again.Host != b.Host || again.Port != b.Port) {
 			t.Errorf("ParseInformation(%q) = %+v, in upper case %+v, %v", text, b, again, err)
 		}
 	})
+}
+
+func TestParseInformationOfHTTPS(t *testing.T) {
+	t.Parallel()
+	want := Binding{URL: "https://shop.example:443", Port: 443, Host: "shop.example", TLS: true}
+	if got, err := ParseInformation("HTTPS", "*:443:shop.example"); err != nil || got != want {
+		t.Errorf("%+v, %v, want %+v", got, err, want)
+	}
 }

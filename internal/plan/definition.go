@@ -17,6 +17,7 @@ type definition struct {
 	name     string
 	id       string
 	bindings []listen.Binding
+	shown    []certificate   // at each of bindings; nil: what the command line says
 	apps     []appDefinition // that of the root first
 }
 
@@ -71,7 +72,7 @@ func (d *definition) unplaced() definition {
 // not have is not taken over, or a slip would take a site from the air.
 func (b *builder) definitions() ([]*definition, error) {
 	if s := b.plan.server; s != nil {
-		defs, problems := s.define()
+		defs, problems := s.define(len(b.in.Certificates) > 0)
 		if b.prev != nil && hasNew(problems, b.prev.faults) {
 			return nil, append(slices.Clip(s.problems), problems...)
 		}

@@ -5,11 +5,13 @@ import (
 	_ "embed"
 	"fmt"
 	"hash/maphash"
+	"net/netip"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 
+	"github.com/perchserver/perch/internal/certs"
 	"github.com/perchserver/perch/internal/config"
 	"github.com/perchserver/perch/internal/config/merge"
 	"github.com/perchserver/perch/internal/listen"
@@ -120,9 +122,13 @@ func baseLayers(s *server) ([]merge.Layer, error) {
 // definer turns the sites of an applicationHost.config into definitions.
 type definer struct {
 	*server
-	pools    map[string]poolDefinition // by name in lower case
-	taken    map[claim]config.Pos      // bindings that a site has
-	problems config.Problems
+	pools map[string]poolDefinition // by name in lower case
+	taken map[claim]config.Pos      // bindings that a site has
+	open  []listen.Binding          // the same
+	shown map[claim]certs.Source    // of addresses, whoever is asked for there
+
+	certificates bool // the command line names some for all bindings
+	problems     config.Problems
 }
 
 // claim is what two sites cannot both have.
@@ -135,8 +141,8 @@ type claim struct {
 // define returns the sites that are served, in the order of the file, and what
 // is wrong with them: a site or a part of one that cannot be served is left
 // out, and the others go on.
-func (s *server) define() ([]*definition, config.Problems) {
-	d := &definer{server: s, taken: make(map[claim]config.Pos)}
+func (s *server) define(certificates bool) ([]*definition, config.Problems) {
+	d := &definer{server: s, taken: make(map[claim]config.Pos), shown: make(map[claim]certs.Source), certificates: certificates}
 	d.readPools()
 	var defs []*definition
 	for _, e := range s.settings.Section("system.applicationHost/sites").Entries() {
@@ -170,23 +176,26 @@ func (d *definer) readPools() {
 func (d *definer) bindings(def *definition, site merge.Element) {
 	for _, e := range site.Child("bindings").Entries() {
 		info := e.Attribute("bindingInformation")
-		switch protocol := strings.ToLower(e.Text("protocol")); protocol {
-		case "http":
-		case "https":
-			d.problems.Add(e.Problem("protocol", config.Problem{Code: config.NotDone, Subject: "system.applicationHost/sites/site/bindings/binding/@protocol",
-				Message: "https bindings are not served yet: site " + def.name + " is not reached by " + info.Text}))
-			continue
-		default:
+		protocol := strings.ToLower(e.Text("protocol"))
+		if protocol != "http" && protocol != "https" {
 			continue
 		}
-		b, err := listen.ParseInformation(info.Text)
+		b, err := listen.ParseInformation(protocol, info.Text)
 		if err != nil {
 			d.problems.Add(e.Problem("bindingInformation", config.Problem{Code: config.BadBinding, Message: err.Error(),
 				Expected: "ADDRESS:PORT:HOST, such as *:80: or *:80:shop.example"}))
 			continue
 		}
+		var shown certificate
+		if b.TLS {
+			if shown = d.certificate(e); !d.certified(def, b, shown, e) {
+				continue
+			}
+			d.addressed(b, shown, e)
+		}
 		if d.claim(def, b, e) {
 			def.bindings = append(def.bindings, b)
+			def.shown = append(def.shown, shown)
 		}
 	}
 }
@@ -202,8 +211,22 @@ func (d *definer) claim(def *definition, b listen.Binding, e merge.Element) bool
 			Message: "the binding " + e.Text("bindingInformation") + " of site " + def.name + " is taken", Hint: "it stands at " + first.String() + " already"}))
 		return false
 	}
+	for _, o := range d.open {
+		if o.Port == b.Port && o.TLS != b.TLS && overlap(o.Addr, b.Addr) {
+			d.problems.Add(e.Problem("bindingInformation", config.Problem{Code: config.BindingTaken,
+				Message: "the binding of site " + def.name + " is taken by " + o.URL, Hint: "http and https need a port each"}))
+			return false
+		}
+	}
 	d.taken[c] = e.Attribute("bindingInformation").Pos
+	d.open = append(d.open, b)
 	return true
+}
+
+// overlap reports whether two local addresses may need one socket; the
+// unspecified ones stand for all.
+func overlap(a, b netip.Addr) bool {
+	return a == b || !a.IsValid() || !b.IsValid() || a.IsUnspecified() || b.IsUnspecified()
 }
 
 // applications reads those of a site. A site without a root has none.
@@ -281,10 +304,7 @@ func (d *definer) directory(e merge.Element) (dirDefinition, bool) {
 		d.problems.Add(dir.missing)
 		return dir, false
 	}
-	dir.folder = native(physical)
-	if !filepath.IsAbs(dir.folder) {
-		dir.folder = filepath.Join(filepath.Dir(d.path), dir.folder)
-	}
+	dir.folder = d.absolute(physical)
 	return dir, true
 }
 

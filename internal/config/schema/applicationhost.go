@@ -36,7 +36,14 @@ var siteElements = []Element{
 		Attributes: []Attribute{
 			{Name: "protocol", Key: true, Required: true, NonEmpty: true},
 			{Name: "bindingInformation", Key: true, Required: true, NonEmpty: true}, // http, https: ip:port:host
-			{Name: "sslFlags", Type: Uint, Default: "0"},
+			{Name: "sslFlags", Type: Uint, Default: "0"},                            // SNI 1, central store 2, no HTTP/2 4, no TLS 1.3 32
+
+			// Perch's own: IIS keeps the certificate of a binding outside of the
+			// file. A PEM or PFX file, or a folder with one for each host.
+			{Name: "certificateFile", Expanded: true},
+			{Name: "certificateKeyFile", Expanded: true},
+			{Name: "certificatePassword", Expanded: true}, // of PFX files; %NAME% takes it from the environment
+			{Name: "certificatePasswordFile", Expanded: true},
 		},
 	}}},
 	{Name: "limits", Attributes: []Attribute{
