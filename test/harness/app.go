@@ -36,7 +36,7 @@ func (a App) Folder(t testing.TB) string {
 	t.Helper()
 	from := cache("apps", a.Name)
 	if _, err := os.Stat(from + ".sum"); err != nil && a.Name != "go" {
-		lack(t, "the application %s is not there; `make fixtures` makes it", a.Name)
+		Lack(t, "the application %s is not there; `make fixtures` makes it", a.Name)
 	}
 	dir := t.TempDir()
 	for _, d := range []string{dir, filepath.Dir(dir)} { // other users may run it
@@ -59,7 +59,7 @@ func (a App) Env(t testing.TB) []string {
 	}
 	data, err := os.ReadFile(cache("dotnet", "env"))
 	if err != nil {
-		lack(t, "the .NET runtime is not there; `make fixtures` installs it")
+		Lack(t, "the .NET runtime is not there; `make fixtures` installs it")
 	}
 	env := strings.Split(strings.TrimSpace(string(data)), "\n")
 	for _, e := range env {
@@ -80,8 +80,8 @@ func (a App) Start(t testing.TB, change ...func(*Run)) *Host {
 	return Start(t, r)
 }
 
-// lack skips the test for want of a fixture, which CI must have.
-func lack(t testing.TB, format string, a ...any) {
+// Lack skips the test for want of a fixture, which CI must have.
+func Lack(t testing.TB, format string, a ...any) {
 	t.Helper()
 	if os.Getenv("CI") != "" {
 		t.Fatalf(format, a...)
@@ -97,7 +97,7 @@ func Attacker(t testing.TB) string {
 	}
 	found, err := exec.LookPath("slowhttptest")
 	if err != nil {
-		lack(t, "slowhttptest is not there; `make attacker` unpacks it")
+		Lack(t, "slowhttptest is not there; `make attacker` unpacks it")
 	}
 	return found
 }

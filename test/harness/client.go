@@ -217,6 +217,14 @@ func (c *RawConn) CloseWrite() error {
 // SetLinger says what becomes of bytes that were not sent when it is closed.
 func (c *RawConn) SetLinger(seconds int) error { return c.tcp.SetLinger(seconds) }
 
+// DialTo dials one address, whatever is asked for.
+func DialTo(addr string) func(ctx context.Context, network, _ string) (net.Conn, error) {
+	return func(ctx context.Context, network, _ string) (net.Conn, error) {
+		d := net.Dialer{Timeout: 5 * time.Second}
+		return d.DialContext(ctx, network, addr)
+	}
+}
+
 // Send writes text as it is.
 func (c *RawConn) Send(text string) *RawConn {
 	c.t.Helper()

@@ -32,6 +32,8 @@ const markName = "TEST_HOST_MARK"
 // 127.0.0.1.
 type Run struct {
 	Dir    string
+	Config string   // an applicationHost.config, in place of Dir and Listen
+	Lines  int      // URLs that it prints then
 	Flags  []string // behind `perch run DIR`
 	Env    []string // added to the environment of this process, NAME=value
 	Listen []string // URLs; nil is http://127.0.0.1:0
@@ -74,19 +76,19 @@ type shared struct {
 func Start(t testing.TB, r Run) *Host {
 	t.Helper()
 	h := launch(t, r)
-	want := max(1, len(r.Listen))
+	want := max(1, len(r.Listen), r.Lines)
 	poll(Limit, func() bool { return len(h.stdout.complete()) >= want || h.Exited() })
 	h.URLs = h.stdout.complete()
 	if len(h.URLs) < want {
 		t.Fatalf("perch run printed %q, want %d listening URLs", h.URLs, want)
 	}
 	h.URL = strings.TrimSuffix(h.URLs[0], "/")
-	h.trust.RootCAs = h.pool()
+	h.trust.RootCAs = h.Pool()
 	return h
 }
 
-// pool holds whom the client trusts.
-func (h *Host) pool() *x509.CertPool {
+// Pool holds whom clients of the host have to trust.
+func (h *Host) Pool() *x509.CertPool {
 	h.t.Helper()
 	pool := x509.NewCertPool()
 	if data, err := os.ReadFile(h.roots); err == nil {
@@ -100,7 +102,7 @@ func (h *Host) Over(url string) *Host {
 	return &Host{URL: strings.TrimSuffix(url, "/"), URLs: h.URLs, Pid: h.Pid, t: h.t, shared: h.shared}
 }
 
-// Roots is the PEM file of whom clients of the host have to trust.
+// Roots is a PEM file of the same.
 func (h *Host) Roots() string { return h.roots }
 
 // Refused runs a host that must not start, and returns what it wrote to
@@ -123,6 +125,9 @@ func launch(t testing.TB, r Run) *Host {
 	listen := r.Listen
 	if listen == nil {
 		listen = []string{"http://127.0.0.1:0"}
+	}
+	if r.Config != "" {
+		args, listen = []string{"run", "--config", r.Config}, nil
 	}
 	for _, u := range listen {
 		args = append(args, "--listen", u)
