@@ -3,6 +3,7 @@ package config
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -229,5 +230,21 @@ func TestNearest(t *testing.T) {
 	}
 	if d := edits("argumnets", "arguments"); d != 1 {
 		t.Errorf("a swap costs %d", d)
+	}
+}
+
+func TestAdvice(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		problem Problem
+		want    string
+	}{
+		{Problem{}, "[]"},
+		{Problem{Hint: "h"}, "[hint h]"},
+		{Problem{Expected: "e", Hint: "h"}, "[expected e hint h]"},
+	} {
+		if got := fmt.Sprint(c.problem.Advice()); got != c.want {
+			t.Errorf("%+v: %s, want %s", c.problem, got, c.want)
+		}
 	}
 }

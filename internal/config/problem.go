@@ -87,6 +87,19 @@ func (p Problem) String() string {
 	return s + p.Severity.String() + " " + string(p.Code) + ": " + p.Message
 }
 
+// Advice returns what was expected and the hint, as far as there are any, as
+// attributes for a line of log.
+func (p Problem) Advice() []any {
+	var attrs []any
+	if p.Expected != "" {
+		attrs = append(attrs, "expected", p.Expected)
+	}
+	if p.Hint != "" {
+		attrs = append(attrs, "hint", p.Hint)
+	}
+	return attrs
+}
+
 // Detail returns all that is known of the problem in several lines: the
 // summary, the source line with a caret under the place, what was expected,
 // and the hint. It ends with a line end.

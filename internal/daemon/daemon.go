@@ -248,7 +248,7 @@ func (d *Daemon) tell(problems config.Problems) {
 			continue
 		}
 		if p.Severity == config.Error {
-			d.opts.Log.Error(line, "hint", p.Hint)
+			d.opts.Log.Error(line, p.Advice()...)
 		} else {
 			d.opts.Log.Warn(line)
 		}

@@ -113,7 +113,7 @@ func (h *host) tell(problems config.Problems) {
 	problems.Sort()
 	for _, p := range problems {
 		if p.Severity == config.Error {
-			h.parts.Log.Error(p.String(), "hint", p.Hint)
+			h.parts.Log.Error(p.String(), p.Advice()...)
 		} else {
 			h.parts.Log.Warn(p.String())
 		}

@@ -186,7 +186,7 @@ func TestReload(t *testing.T) {
 
 	// A limit that nobody can mean leaves the others in force.
 	harness.WebConfig{Limits: `maxRequestHeaderCount="0"`}.Write(t, h.Dir)
-	h.AwaitStderr("maxRequestHeaderCount cannot be 0")
+	h.AwaitStderr("maxRequestHeaderCount cannot be 0", "a number from 1 to 10000")
 	if out, _, code := harness.Command(t, h.Dir, "check"); code != 1 || !strings.Contains(out, "a number from 1 to 10000") {
 		t.Errorf("perch check: code %d, %s", code, out)
 	}
