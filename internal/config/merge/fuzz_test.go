@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/perchserver/perch/internal/config"
-	"github.com/perchserver/perch/internal/config/schema"
 )
 
 // told returns everything that comes out of layers at a path.
@@ -17,12 +16,8 @@ func told(layers []Layer, at string, env func(string) (string, bool)) string {
 	if settings == nil {
 		return b.String()
 	}
-	for _, s := range schema.Builtin() {
-		if s.Status != schema.Ignored && s.Described() && (s.Where != schema.ServerOnly || fold(at) == "") {
-			if e := settings.Section(s.Path); e.Present {
-				describe(&b, e, s.Path, "")
-			}
-		}
+	for _, path := range settings.Sections() {
+		describe(&b, settings.Section(path), path, "")
 	}
 	tell(&b, settings.NotDone())
 	return b.String()

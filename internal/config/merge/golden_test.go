@@ -16,7 +16,6 @@ import (
 	"golang.org/x/tools/txtar"
 
 	"github.com/perchserver/perch/internal/config"
-	"github.com/perchserver/perch/internal/config/schema"
 )
 
 // TestGolden runs every archive below testdata/golden, whose folders are named
@@ -174,10 +173,8 @@ func outcome(t *testing.T, comment string, files []txtar.File) string {
 	if settings == nil {
 		return out.String()
 	}
-	for _, s := range schema.Builtin() {
-		if s.Status != schema.Ignored && s.Described() && (s.Where != schema.ServerOnly || g.at == "/") && settings.Section(s.Path).Present {
-			describe(&out, settings.Section(s.Path), s.Path, "")
-		}
+	for _, path := range settings.Sections() {
+		describe(&out, settings.Section(path), path, "")
 	}
 	for _, p := range settings.NotDone() {
 		fmt.Fprintf(&out, "not done: %s %s\n", p.Subject, p.Pos)
@@ -200,18 +197,17 @@ func tell(out *strings.Builder, problems config.Problems) {
 func describe(out *strings.Builder, e Element, name, indent string) {
 	fmt.Fprintf(out, "%s%s\n", indent, name)
 	indent += "  "
-	for i := range e.e.schema.Attributes {
-		s := &e.e.schema.Attributes[i]
-		if a := e.Attribute(s.Name); a.Set {
-			fmt.Fprintf(out, "%s%s = %q %s\n", indent, s.Name, a.Text, a.Pos)
+	for _, name := range e.Schema().AttributeNames() {
+		if a := e.Attribute(name); a.Set {
+			fmt.Fprintf(out, "%s%s = %q %s\n", indent, name, a.Text, a.Pos)
 		}
 	}
-	for i := range e.e.schema.Elements {
-		if c := &e.e.schema.Elements[i]; e.Child(c.Name).Present {
+	for i := range e.Schema().Elements {
+		if c := &e.Schema().Elements[i]; e.Child(c.Name).Present {
 			describe(out, e.Child(c.Name), c.Name, indent)
 		}
 	}
-	if c := e.e.schema.Collection; c != nil {
+	if c := e.Schema().Collection; c != nil {
 		for _, entry := range e.Entries() {
 			describe(out, entry, c.Add, indent)
 		}

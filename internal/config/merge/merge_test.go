@@ -308,8 +308,8 @@ func TestCollectionsFollowTheModel(t *testing.T) {
 
 func TestNotDoneOnce(t *testing.T) {
 	t.Parallel()
-	root := mustLoad(t, "root", webServer(`<httpErrors/><security><ipSecurity allowUnlisted="false"/></security>`))
-	sub := mustLoad(t, "sub", webServer(`<httpErrors/><urlCompression/>`))
+	root := mustLoad(t, "root", webServer(`<httpErrors errorMode="Custom"/><security><ipSecurity allowUnlisted="false"/></security>`))
+	sub := mustLoad(t, "sub", webServer(`<httpErrors errorMode="Custom"/><urlCompression doStaticCompression="true"/>`))
 	settings, _ := Effective([]Layer{{File: root, At: "/"}, {File: sub, At: "/sub"}}, "/sub", nil)
 	var got []string
 	for _, p := range settings.NotDone() {

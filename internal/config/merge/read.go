@@ -117,9 +117,10 @@ type reader struct {
 
 // known notes that the element n is known and not done, and reports whether
 // it is described, so that it can be read. What is in it is part of what was
-// noted.
+// noted; one with nothing in it changes nothing, as IIS ships many.
 func (r *reader) known(n *xmldoc.Node, s *schema.Element, path string) bool {
-	if r.inKnown == 0 || s.Restricts {
+	empty := s.Described() && len(n.Attrs) == 0 && !holdsSomething(n)
+	if !empty && (r.inKnown == 0 || s.Restricts) {
 		r.notDone(r.scope, n.Span.Start, path, s.Restricts)
 	}
 	return s.Described()

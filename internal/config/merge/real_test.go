@@ -45,7 +45,6 @@ func TestFilesOfIIS(t *testing.T) {
 	restricts := []string{
 		"system.webServer/security/requestFiltering/fileExtensions/add/@allowed",
 		"system.webServer/security/requestFiltering/hiddenSegments/add",
-		"system.webServer/rewrite/globalRules",
 	}
 	for name, c := range map[string]struct{ site, pool, path string }{
 		"iis.config":        {"Default Web Site", "DefaultAppPool", `C:\inetpub\wwwroot`},

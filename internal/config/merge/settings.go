@@ -31,6 +31,18 @@ func (s *Settings) Section(path string) Element {
 	return elementOf(&section.Element, s.sections[path])
 }
 
+// Sections returns the paths of the sections that may be asked for and that
+// some file has, in the order of the schema.
+func (s *Settings) Sections() []string {
+	var paths []string
+	for i := range s.table {
+		if e := s.sections[s.table[i].Path]; e != nil && s.table[i].Described() {
+			paths = append(paths, s.table[i].Path)
+		}
+	}
+	return paths
+}
+
 // NotDone returns a warning for everything that is set at this path and that
 // Perch knows and does not do yet, once for every name. Problem.Subject is the
 // name, for a caller that reports it once for many paths.
@@ -67,6 +79,10 @@ func elementOf(s *schema.Element, e *element) Element {
 	}
 	return Element{true, e}
 }
+
+// Schema returns the description of e, for a caller that tells everything that
+// is set. What it says is Secret must not be shown.
+func (e Element) Schema() *schema.Element { return e.e.schema }
 
 // Pos returns where the element begins in the last file that has it, and the
 // zero Pos if it is not present.
