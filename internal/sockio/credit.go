@@ -10,7 +10,8 @@ type Credit struct {
 	spent time.Duration // of the grace; negative: earned beyond it
 }
 
-// Left returns how long the next wait may take.
+// Left returns how long the next wait may take: a tick at the least, for what
+// is there already has to be found.
 func (c *Credit) Left(grace time.Duration) time.Duration { return max(grace-c.spent, Tick) }
 
 // Move takes a wait into account that brought n bytes.
