@@ -2,6 +2,7 @@ package serve
 
 import (
 	"errors"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -452,6 +453,11 @@ func (c *h2conn) flush() {
 		return
 	}
 	c.sending = true
+	if len(c.serving) > 0 { // others may be about to: their bytes go along
+		c.mu.Unlock()
+		runtime.Gosched()
+		c.mu.Lock()
+	}
 	c.send()
 	if c.dead == nil && c.h2.Pending() > 0 {
 		c.workers++
