@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -61,9 +62,15 @@ func (h *Host) TryContext(ctx context.Context, method, target string, fields []s
 			req.Host = strings.TrimSpace(value)
 			continue
 		}
+		if strings.EqualFold(name, "Content-Length") { // of a body that does not say so itself
+			if req.ContentLength, err = strconv.ParseInt(strings.TrimSpace(value), 10, 64); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		req.Header[name] = append(req.Header[name], strings.TrimSpace(value))
 	}
-	res, err := h.client.Do(req)
+	res, err := h.http().Do(req)
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +87,7 @@ func (h *Host) Open(ctx context.Context, method, target string, body io.Reader) 
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	res, err := h.client.Do(req)
+	res, err := h.http().Do(req)
 	if err != nil {
 		h.t.Fatalf("%s %s: %v", method, target, err)
 	}
@@ -186,6 +193,7 @@ func (h *Host) Dial() *RawConn {
 	c := Dial(h.t, h.Addr())
 	if strings.HasPrefix(h.URL, "https:") {
 		set := h.trust.Clone()
+		set.NextProtos = nil // those of a client that has used it
 		set.ServerName = strings.Trim(h.URL[len("https://"):strings.LastIndexByte(h.URL, ':')], "[]")
 		c.Conn = tls.Client(c.tcp, set)
 		c.In.Reset(c.Conn)

@@ -50,7 +50,8 @@ type Host struct {
 	Pid  int
 	Dir  string // that it serves
 
-	t testing.TB
+	http2 bool // requests are made over HTTP/2
+	t     testing.TB
 	*shared
 }
 
@@ -59,7 +60,8 @@ type shared struct {
 	cmd    *exec.Cmd
 	mark   string
 	began  time.Time
-	client *http.Client
+	client *http.Client // of HTTP/1.1
+	second *http.Client // of HTTP/2
 	stdout lines
 	stderr lines
 	done   chan struct{} // closed when the process has been waited for
@@ -151,7 +153,8 @@ func launch(t testing.TB, r Run) *Host {
 	if r.UID != 0 {
 		h.cmd.SysProcAttr.Credential = &syscall.Credential{Uid: r.UID, Gid: r.UID}
 	}
-	h.client = h.newClient()
+	h.trust = &tls.Config{}
+	h.client, h.second = h.newClient(false), h.newClient(true)
 	if err := h.cmd.Start(); err != nil {
 		t.Fatalf("start perch: %v", err)
 	}
@@ -182,6 +185,7 @@ func (h *Host) finish() {
 		h.Stop()
 	}
 	h.client.CloseIdleConnections()
+	h.second.CloseIdleConnections()
 	h.checkNothingLeft()
 	if h.t.Failed() {
 		h.t.Logf("perch, pid %d, wrote to stderr:\n%s", h.Pid, h.Stderr())
@@ -259,6 +263,21 @@ func (h *Host) Addr() string {
 	return u.Host
 }
 
+// HTTP2 returns the same host for requests over HTTP/2, on clear connections
+// with prior knowledge. Raw connections and WebSockets stay as they are.
+func (h *Host) HTTP2() *Host {
+	c := *h
+	c.http2 = true
+	return &c
+}
+
+func (h *Host) http() *http.Client {
+	if h.http2 {
+		return h.second
+	}
+	return h.client
+}
+
 // Scheme is that of the first URL.
 func (h *Host) Scheme() string {
 	scheme, _, _ := strings.Cut(h.URL, ":")
@@ -266,12 +285,16 @@ func (h *Host) Scheme() string {
 }
 
 // newClient returns a client that follows nothing, decodes nothing and comes
-// from 127.0.0.1.
-func (h *Host) newClient() *http.Client {
-	h.trust = &tls.Config{}
+// from 127.0.0.1. It speaks one version of HTTP alone.
+func (h *Host) newClient(http2 bool) *http.Client {
+	var protocols http.Protocols
+	protocols.SetHTTP1(!http2)
+	protocols.SetHTTP2(http2)
+	protocols.SetUnencryptedHTTP2(http2)
 	return &http.Client{
 		Timeout: 2 * Limit,
 		Transport: &http.Transport{
+			Protocols:          &protocols,
 			TLSClientConfig:    h.trust,
 			DisableCompression: true,
 			MaxIdleConns:       0,
@@ -355,5 +378,7 @@ func Describe(status int, body []byte) string {
 // With returns the same host for a subtest: failures belong to t, the end of
 // the host still to the test that started it.
 func (h *Host) With(t testing.TB) *Host {
-	return &Host{URL: h.URL, URLs: h.URLs, Pid: h.Pid, Dir: h.Dir, t: t, shared: h.shared}
+	c := *h
+	c.t = t
+	return &c
 }

@@ -47,7 +47,7 @@ var bodyCases = []exchangeCase{
 			}
 		}
 	}},
-	{name: "UploadBeyondTheLimit", run: func(t *testing.T, h *harness.Host, _ harness.App) {
+	{name: "UploadBeyondTheLimit", framing: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
 		// With a length, nothing of the body has to be sent to be refused.
 		c := h.Dial()
 		c.Send(fmt.Sprintf("POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n", limit+1))
@@ -87,7 +87,7 @@ var bodyCases = []exchangeCase{
 			harness.SameBytes(t, r.Bytes, body)
 		}
 	}},
-	{name: "EmptyBodies", run: func(t *testing.T, h *harness.Host, app harness.App) {
+	{name: "EmptyBodies", framing: true, run: func(t *testing.T, h *harness.Host, app harness.App) {
 		c := h.Dial()
 		for _, framing := range []string{"Content-Length: 0\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "\r\n"} {
 			if framing == "\r\n" && app.Name == "aspnetcore31" {
@@ -99,7 +99,7 @@ var bodyCases = []exchangeCase{
 			}
 		}
 	}},
-	{name: "RequestTrailers", run: func(t *testing.T, h *harness.Host, _ harness.App) {
+	{name: "RequestTrailers", framing: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
 		c := h.Dial()
 		c.Send("POST /upload HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sent\r\n\r\n" +
 			"5\r\nhello\r\n0\r\nX-Sent: behind\r\n\r\n")
@@ -116,7 +116,7 @@ var bodyCases = []exchangeCase{
 			t.Errorf("body %q, trailers %v", r.Text(), r.Trailer)
 		}
 	}},
-	{name: "Continue", run: func(t *testing.T, h *harness.Host, _ harness.App) {
+	{name: "Continue", framing: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
 		c := h.Dial()
 		c.Send("POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
 		if line, err := c.In.ReadString('\n'); err != nil || line != "HTTP/1.1 100 Continue\r\n" {
@@ -130,7 +130,7 @@ var bodyCases = []exchangeCase{
 			t.Errorf("the application saw %s", r.Text())
 		}
 	}},
-	{name: "EarlyAnswer", run: func(t *testing.T, h *harness.Host, _ harness.App) {
+	{name: "EarlyAnswer", framing: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
 		c := h.Dial()
 		c.Send("POST /early?code=403 HTTP/1.1\r\nHost: a\r\nContent-Length: 20000000\r\n\r\n")
 		go io.Copy(c, pattern(20_000_000))
@@ -138,7 +138,7 @@ var bodyCases = []exchangeCase{
 			t.Errorf("answered %s", harness.Describe(r.StatusCode, r.Bytes))
 		}
 	}},
-	{name: "BodyCutShort", run: func(t *testing.T, h *harness.Host, _ harness.App) {
+	{name: "BodyCutShort", framing: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
 		for _, framing := range []string{"Content-Length: 100\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"} {
 			c := h.Dial()
 			c.Send("POST /upload HTTP/1.1\r\nHost: a\r\n" + framing)
@@ -151,7 +151,7 @@ var bodyCases = []exchangeCase{
 		}
 		h.Worker()
 	}},
-	{name: "Pipelined", run: func(t *testing.T, h *harness.Host, _ harness.App) {
+	{name: "Pipelined", framing: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
 		c := h.Dial()
 		c.Send("GET /slow?ms=50 HTTP/1.1\r\nHost: a\r\n\r\n" +
 			"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\none" +
@@ -167,24 +167,11 @@ var bodyCases = []exchangeCase{
 
 func upload(t *testing.T, h *harness.Host, n int64, chunked bool) uploaded {
 	t.Helper()
-	c := h.Dial()
-	if chunked {
-		c.Send("POST /upload HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
-		for left := n; left > 0; {
-			piece := min(left, 1<<20)
-			fmt.Fprintf(c, "%x\r\n", piece)
-			io.Copy(c, io.LimitReader(&counter{n - left}, piece))
-			io.WriteString(c, "\r\n")
-			left -= piece
-		}
-		c.Send("0\r\n\r\n")
-	} else {
-		c.Send(fmt.Sprintf("POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n", n))
-		if _, err := io.Copy(c, pattern(n)); err != nil {
-			t.Fatalf("upload: %v", err)
-		}
+	var fields []string
+	if !chunked {
+		fields = []string{fmt.Sprintf("Content-Length: %d", n)}
 	}
 	var got uploaded
-	harness.Decode(t, c.Response("POST"), &got)
+	harness.Decode(t, h.Do("POST", "/upload", fields, pattern(n)), &got)
 	return got
 }

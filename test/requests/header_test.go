@@ -31,7 +31,7 @@ var headerCases = []exchangeCase{
 			t.Errorf("token %q reached the application", got)
 		}
 	}},
-	{name: "ConnectionNamedFieldsAreDropped", run: func(t *testing.T, h *harness.Host, _ harness.App) {
+	{name: "ConnectionNamedFieldsAreDropped", framing: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
 		c := h.Dial()
 		c.Send("GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 5\r\nX-End: 2\r\n\r\n")
 		text := strings.ToLower(c.Response("GET").Text())
@@ -62,7 +62,7 @@ var headerCases = []exchangeCase{
 			t.Errorf("Date is %q, want one value", got)
 		}
 	}},
-	{name: "ResponseConnectionFieldStaysInside", run: func(t *testing.T, h *harness.Host, _ harness.App) {
+	{name: "ResponseConnectionFieldStaysInside", framing: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
 		c := h.Dial()
 		for range 3 { // the connection to the client lives on
 			c.Send("GET /headers?Connection=close HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -71,7 +71,7 @@ var headerCases = []exchangeCase{
 			}
 		}
 	}},
-	{name: "StatusAndReason", run: func(t *testing.T, h *harness.Host, _ harness.App) {
+	{name: "StatusAndReason", framing: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
 		for target, want := range map[string]string{
 			"/status?code=200":                             "200 OK",
 			"/status?code=404&body=own":                    "404 Not Found",
@@ -92,10 +92,8 @@ var headerCases = []exchangeCase{
 		}
 	}},
 	{name: "Head", run: func(t *testing.T, h *harness.Host, _ harness.App) {
-		c := h.Dial()
 		for range 2 {
-			c.Send("HEAD /download?bytes=1234 HTTP/1.1\r\nHost: a\r\n\r\n")
-			r := c.Response("HEAD")
+			r := h.Do("HEAD", "/download?bytes=1234", nil, nil)
 			if r.StatusCode != 200 || r.ContentLength != 1234 || len(r.Bytes) != 0 {
 				t.Fatalf("HEAD answered %d, length %d, %d bytes", r.StatusCode, r.ContentLength, len(r.Bytes))
 			}

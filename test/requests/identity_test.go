@@ -22,7 +22,7 @@ var identityCases = []exchangeCase{
 			t.Errorf("the application saw %+v", s)
 		}
 	}},
-	{name: "RemoteAddressAndPort", run: func(t *testing.T, h *harness.Host, _ harness.App) {
+	{name: "RemoteAddressAndPort", framing: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
 		c := h.Dial()
 		c.Send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 		want := fmt.Sprintf(`"remote":"%s"`, c.LocalAddr())
@@ -45,14 +45,14 @@ var identityCases = []exchangeCase{
 			t.Errorf("X-Forwarded-For is %q, want %q", got, want)
 		}
 	}},
-	{name: "RawTargetIsPassedOn", run: func(t *testing.T, h *harness.Host, _ harness.App) {
+	{name: "RawTargetIsPassedOn", framing: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
 		for _, target := range []string{"/a%20b", "/caf%C3%A9?x=%2F&y=a+b", "/a%2Cb;c=1", "/%7Euser/x", "/?", "/a?b?c"} {
 			if got := seen(t, h, target); got.RawTarget != target {
 				t.Errorf("target %s arrived as %s", target, got.RawTarget)
 			}
 		}
 	}},
-	{name: "DotSegmentsAreRemoved", run: func(t *testing.T, h *harness.Host, _ harness.App) {
+	{name: "DotSegmentsAreRemoved", framing: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
 		for target, want := range map[string]string{
 			"/a/./b": "/a/b", "/a/../b": "/b", "/a/%2e%2E/b": "/b", "/a/b/..": "/a/", `/a\b`: "/a/b", "//a///b": "/a/b",
 		} {

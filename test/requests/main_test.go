@@ -12,28 +12,34 @@ import (
 func TestMain(m *testing.M) { harness.Main(m) }
 
 // TestApplications runs every case over every application, on clear connections
-// and over TLS: what an application sees of a request must not depend on it,
-// but for the scheme. All cases of one application share a host, so a case must
-// not stop it.
+// and over TLS, in HTTP/1.1 and in HTTP/2: what an application sees of a request
+// must not depend on it, but for the scheme. All cases of one application share
+// a host, so a case must not stop it.
 func TestApplications(t *testing.T) {
 	t.Parallel()
 	for _, app := range harness.Apps() {
 		t.Run(app.Name, func(t *testing.T) {
 			t.Parallel()
 			h := app.Start(t, func(r *harness.Run) { r.Listen = []string{"http://127.0.0.1:0", "https://127.0.0.1:0"} })
-			for i, transport := range []string{"clear", "TLS"} {
-				t.Run(transport, func(t *testing.T) {
-					for _, c := range cases {
-						if c.only != "" && c.only != app.Module {
-							continue
-						}
-						t.Run(c.name, func(t *testing.T) {
-							c.run(t, h.Over(h.URLs[i]).With(t), app)
-						})
-					}
-				})
+			clear, secure := h.Over(h.URLs[0]), h.Over(h.URLs[1])
+			for _, way := range []struct {
+				name  string
+				host  *harness.Host
+				http2 bool
+			}{{"clear", clear, false}, {"TLS", secure, false}, {"clear-HTTP2", clear.HTTP2(), true}, {"TLS-HTTP2", secure.HTTP2(), true}} {
+				t.Run(way.name, func(t *testing.T) { table(t, way.host, app, way.http2) })
 			}
 		})
+	}
+}
+
+// table runs the cases for an application over one kind of connection.
+func table(t *testing.T, h *harness.Host, app harness.App, http2 bool) {
+	for _, c := range cases {
+		if c.only != "" && c.only != app.Module || http2 && c.framing {
+			continue
+		}
+		t.Run(c.name, func(t *testing.T) { c.run(t, h.With(t), app) })
 	}
 }
 
@@ -41,7 +47,12 @@ func TestApplications(t *testing.T) {
 type exchangeCase struct {
 	name string
 	only string // the application's Module, if the case is about one of them
-	run  func(t *testing.T, h *harness.Host, app harness.App)
+
+	// framing is set for a case that is about the bytes of HTTP/1.1, or about
+	// what HTTP/2 has none of, or in another way that test/h2 looks at.
+	framing bool
+
+	run func(t *testing.T, h *harness.Host, app harness.App)
 }
 
 // cases is the table, by subject.

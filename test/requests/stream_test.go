@@ -41,7 +41,7 @@ var streamCases = []exchangeCase{
 			t.Errorf("got %q, %v", r.Text(), r.Header)
 		}
 	}},
-	{name: "FullDuplexEcho", run: func(t *testing.T, h *harness.Host, app harness.App) {
+	{name: "FullDuplexEcho", framing: true, run: func(t *testing.T, h *harness.Host, app harness.App) {
 		// Every line is echoed before the next is sent.
 		c := h.Dial()
 		c.Send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -64,7 +64,7 @@ var streamCases = []exchangeCase{
 			t.Errorf("last chunk %q", got)
 		}
 	}},
-	{name: "SlowClient", run: func(t *testing.T, h *harness.Host, _ harness.App) {
+	{name: "SlowClient", framing: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
 		c := h.Dial()
 		for _, b := range "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello" {
 			c.Send(string(b))
@@ -89,7 +89,7 @@ var streamCases = []exchangeCase{
 			harness.Within(t, 5*time.Second, func() bool { return state().Seen }, "%s: the application sees that its client has gone", query)
 		}
 	}},
-	{name: "AbortedUpload", run: func(t *testing.T, h *harness.Host, _ harness.App) {
+	{name: "AbortedUpload", framing: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
 		for range 20 {
 			c := h.Dial()
 			c.Send("POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n" + strings.Repeat("x", 50_000))
@@ -100,7 +100,7 @@ var streamCases = []exchangeCase{
 			t.Errorf("after aborted uploads the application read %d bytes of 100000", got.Bytes)
 		}
 	}},
-	{name: "ApplicationCutsTheConnection", run: func(t *testing.T, h *harness.Host, _ harness.App) {
+	{name: "ApplicationCutsTheConnection", framing: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
 		if r := h.Do("POST", "/abort", nil, strings.NewReader("once")); r.StatusCode != 502 {
 			t.Errorf("cut before the head: answered %d, want 502", r.StatusCode)
 		}

@@ -13,7 +13,7 @@ import (
 
 // upgradeCases are about WebSockets.
 var upgradeCases = []exchangeCase{
-	{name: "WebSocketEcho", run: func(t *testing.T, h *harness.Host, app harness.App) {
+	{name: "WebSocketEcho", framing: true, run: func(t *testing.T, h *harness.Host, app harness.App) {
 		ctx, cancel := context.WithTimeout(t.Context(), harness.Limit)
 		defer cancel()
 		c := h.WebSocket("/ws", nil)
@@ -25,7 +25,7 @@ var upgradeCases = []exchangeCase{
 			t.Errorf("close: %v", err)
 		}
 	}},
-	{name: "WebSocketClosedByApplication", run: func(t *testing.T, h *harness.Host, _ harness.App) {
+	{name: "WebSocketClosedByApplication", framing: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
 		ctx, cancel := context.WithTimeout(t.Context(), harness.Limit)
 		defer cancel()
 		c := h.WebSocket("/ws", nil)
@@ -37,13 +37,13 @@ var upgradeCases = []exchangeCase{
 			t.Errorf("read: %v, want a close frame with 1000 and the reason bye", err)
 		}
 	}},
-	{name: "WebSocketSubprotocol", run: func(t *testing.T, h *harness.Host, _ harness.App) {
+	{name: "WebSocketSubprotocol", framing: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
 		c := h.WebSocket("/ws", &websocket.DialOptions{Subprotocols: []string{"chat.v2", "chat.v1"}})
 		if got := c.Subprotocol(); got != "chat.v2" {
 			t.Errorf("subprotocol %q, want chat.v2", got)
 		}
 	}},
-	{name: "WebSocketCompression", run: func(t *testing.T, h *harness.Host, _ harness.App) {
+	{name: "WebSocketCompression", framing: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
 		ctx, cancel := context.WithTimeout(t.Context(), harness.Limit)
 		defer cancel()
 		c := h.Dial()
@@ -58,7 +58,7 @@ var upgradeCases = []exchangeCase{
 		ws := h.WebSocket("/ws", &websocket.DialOptions{CompressionMode: websocket.CompressionContextTakeover})
 		echo(ctx, t, ws, websocket.MessageText, strings.Repeat("works all the same ", 100))
 	}},
-	{name: "WebSocketHandshake", run: func(t *testing.T, h *harness.Host, _ harness.App) {
+	{name: "WebSocketHandshake", framing: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
 		c := h.Dial()
 		c.Send(upgrade("/ws"))
 		head, err := readHead(c.In)
@@ -72,14 +72,14 @@ var upgradeCases = []exchangeCase{
 			}
 		}
 	}},
-	{name: "WebSocketRefusedByApplication", run: func(t *testing.T, h *harness.Host, _ harness.App) {
+	{name: "WebSocketRefusedByApplication", framing: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
 		c := h.Dial()
 		c.Send(upgrade("/status?code=403&body=no"))
 		if r := c.Response("GET"); r.StatusCode == 101 || r.StatusCode < 400 {
 			t.Errorf("answered %d", r.StatusCode)
 		}
 	}},
-	{name: "WebSocketOverHTTP10", run: func(t *testing.T, h *harness.Host, _ harness.App) {
+	{name: "WebSocketOverHTTP10", framing: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
 		c := h.Dial()
 		c.Send(strings.Replace(upgrade("/ws"), "HTTP/1.1", "HTTP/1.0", 1))
 		if r := c.Response("GET"); r.StatusCode == 101 {
