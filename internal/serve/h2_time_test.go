@@ -127,8 +127,8 @@ func TestH2ClosedWindow(t *testing.T) {
 		if got := c.answer(large); !strings.HasSuffix(got, "[CANCEL]") {
 			t.Errorf("ended with %q", got[len(got)-40:])
 		}
-		// 65535 bytes were taken, and have earned 273 seconds.
-		if took := time.Since(begin); took < 278*time.Second || took > 280*time.Second {
+		// 65535 bytes were taken, and have earned what can be earned at most.
+		if took := time.Since(begin); took < 68*time.Second || took > 71*time.Second {
 			t.Errorf("after %v", took)
 		}
 		if err := <-failed; err == nil {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/perchserver/perch/internal/exchange"
+	"github.com/perchserver/perch/internal/sockio"
 )
 
 // h2body is the request body of a stream. What has come waits in buf; the
@@ -31,7 +32,8 @@ type h2body struct {
 // awaitTime is how long a request with a small body is held back until its
 // body is there too: so that what lies about its length is refused before
 // anybody has seen it, and what does not goes on in one piece. A client that
-// means to send it later is let through then.
+// means to send it later is let through then, if there is a last byte to hold
+// back.
 const awaitTime = time.Second
 
 var (
@@ -71,23 +73,30 @@ func (b *h2body) add(p []byte, trailer []exchange.Field) {
 	b.st.wake.Broadcast()
 }
 
-// await waits for a small body of known length. It reports false if the
-// stream broke meanwhile.
-func (b *h2body) await() bool {
+// await waits for a small body of known length, or for the end of an empty
+// one. An error is why the request is not handed on.
+func (b *h2body) await() error {
 	c := b.st.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if b.length > 0 && b.length <= bufferSize && !b.expect && !b.st.Ended() && b.st.broken == nil {
+	declared := b.st.x.Request.Header.Has(exchange.ContentLength)
+	if declared && b.length <= bufferSize && !b.expect && !b.st.Ended() && b.st.broken == nil {
+		most := awaitTime
+		if b.length == 0 {
+			most = c.conn.set.BodyGrace
+		}
 		b.awaited = true
-		b.wait.begin(c, awaitTime, 0)
+		b.wait.begin(c, most)
 		for b.awaited && !b.st.Ended() && b.st.broken == nil && c.dead == nil {
 			b.st.wake.Wait()
 		}
 		b.wait.end(c)
+		if b.wait = (h2wait{}); b.length == 0 && !b.awaited {
+			return badBody(sockio.ErrLimit)
+		}
 		b.awaited = false
-		b.wait.spent = 0
 	}
-	return b.st.broken == nil
+	return b.st.broken
 }
 
 // there is what may be read now. The last byte of a body with a length stays
@@ -105,6 +114,7 @@ func (b *h2body) there() []byte {
 func (b *h2body) took(n int) {
 	b.r += n
 	b.count += int64(n)
+	b.wait.moved(b.st.c, n)
 	b.st.c.h2.Taken(&b.st.Stream, n)
 	if b.r == len(b.buf) {
 		b.r, b.buf = 0, b.buf[:0]
@@ -155,7 +165,7 @@ func (b *h2body) pause() {
 		b.st.wake.Wait()
 		return
 	}
-	b.wait.begin(b.st.c, b.st.c.conn.set.BodyGrace, b.count)
+	b.wait.begin(b.st.c, 0)
 	b.st.wake.Wait()
 	b.wait.end(b.st.c)
 }

@@ -109,14 +109,15 @@ func (st *h2stream) serve() {
 			st.reset(http2.InternalError)
 		}
 	}()
-	if st.refusal != nil {
-		st.fail(st.refusal)
+	err := st.refusal
+	if err == nil {
+		err = st.body.await()
+	}
+	if err != nil {
+		st.fail(err)
 		return
 	}
-	if !st.body.await() {
-		return
-	}
-	err := st.c.conn.handle(&st.x)
+	err = st.c.conn.handle(&st.x)
 	if st.out.upgraded {
 		st.reset(http2.Cancel) // unless both sides have ended it
 		return
@@ -135,11 +136,16 @@ func (st *h2stream) serve() {
 	}
 }
 
-// fail answers in place of a handler that could not.
+// fail answers in place of a handler that could not, if there is somebody to
+// answer.
 func (st *h2stream) fail(err error) {
 	st.c.mu.Lock()
+	broken := st.broken != nil
 	st.out.reset()
 	st.c.mu.Unlock()
+	if broken {
+		return
+	}
 	body := st.c.conn.bare(&st.x, err)
 	if st.out.WriteHead(&st.x) != nil {
 		st.reset(http2.InternalError)
@@ -159,15 +165,16 @@ func (st *h2stream) reset(code http2.Code) {
 // its kind, a stream has a grace and what its bytes have earned. All of it
 // belongs to the lock of the connection.
 type h2wait struct {
-	since time.Time     // of the present wait, zero for none
-	most  time.Duration // that it may take
-	spent time.Duration
+	since  time.Time     // of the present wait, zero for none
+	most   time.Duration // that it may take
+	credit sockio.Credit
 }
 
-// begin starts a wait of a stream that has moved so many bytes.
-func (w *h2wait) begin(c *h2conn, grace time.Duration, bytes int64) {
-	earned := time.Duration(float64(min(bytes, 1<<40)) / float64(c.conn.set.MinRate) * float64(time.Second))
-	w.most = max(grace+earned-w.spent, sockio.Tick)
+// begin starts a wait. Grace is 0 for that of the settings.
+func (w *h2wait) begin(c *h2conn, grace time.Duration) {
+	if w.most = grace; grace == 0 {
+		w.most = w.credit.Left(c.conn.set.BodyGrace)
+	}
 	w.since = c.conn.server.watch.Now()
 	if c.stalls++; c.stalls == 1 {
 		c.conn.sock.LimitRead(stallTick)
@@ -176,9 +183,14 @@ func (w *h2wait) begin(c *h2conn, grace time.Duration, bytes int64) {
 
 // end ends it.
 func (w *h2wait) end(c *h2conn) {
-	w.spent += c.conn.server.watch.Now().Sub(w.since)
+	w.credit.Move(0, c.conn.server.watch.Now().Sub(w.since), c.conn.set.BodyGrace, c.conn.set.MinRate)
 	w.since = time.Time{}
 	c.stalls--
+}
+
+// moved notes bytes, which have earned the stream time.
+func (w *h2wait) moved(c *h2conn, n int) {
+	w.credit.Move(n, 0, c.conn.set.BodyGrace, c.conn.set.MinRate)
 }
 
 // over reports whether it has taken too long.

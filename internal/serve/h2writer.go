@@ -5,6 +5,7 @@ import (
 	"crypto/sha1"
 	"encoding/base64"
 	"io"
+	"time"
 
 	"github.com/perchserver/perch/internal/exchange"
 	"github.com/perchserver/perch/internal/http1"
@@ -24,7 +25,6 @@ type h2writer struct {
 	upgraded bool       // the stream has become a tunnel
 	broken   bool       // the response cannot be completed
 	key      []byte     // Sec-WebSocket-Key of an extended CONNECT, nil otherwise
-	moved    int64      // bytes that have been let through the windows
 	wait     h2wait
 }
 
@@ -157,7 +157,7 @@ func (w *h2writer) frames(p []byte, end bool) error {
 		if err != nil {
 			return err
 		}
-		w.moved += int64(n)
+		w.wait.moved(c, n)
 		c.h2.Data(&w.st.Stream, p[:n], end && n == len(p))
 		p = p[n:]
 		c.room.Signal()
@@ -188,11 +188,11 @@ func (w *h2writer) reserve(n int) (int, error) {
 			if now, _ := c.h2.Sendable(&w.st.Stream); now > 0 || w.st.broken != nil {
 				continue
 			}
-			grace := c.conn.set.BodyGrace
+			grace := time.Duration(0)
 			if w.upgraded {
 				grace = upgradedWrite
 			}
-			w.wait.begin(c, grace, w.moved)
+			w.wait.begin(c, grace)
 			if ofStream {
 				w.st.wake.Wait()
 			} else {

@@ -22,20 +22,27 @@ import (
 // included: fewer would mean that some were left out.
 const specCases = 146
 
-// TestSpec runs every case of h2spec against a proxied application.
+// TestSpec runs every case of h2spec against a proxied application, on a clear
+// connection and over TLS.
 func TestSpec(t *testing.T) {
 	t.Parallel()
-	h := harness.Go().Start(t)
-	h.Worker()
-	host, port, _ := net.SplitHostPort(h.Addr())
-	c := &config.Config{Host: host, Path: "/", Timeout: 2 * time.Second, MaxHeaderLen: 4000, Strict: true}
-	c.Port, _ = strconv.Atoi(port)
-	n := 0
-	for _, section := range []*spec.TestGroup{generic.Spec(), http2.Spec(), hpack.Spec()} {
-		t.Run(section.Key, func(t *testing.T) { n += group(t, c, section) })
-	}
-	if n != specCases {
-		t.Errorf("h2spec has %d cases, want %d", n, specCases)
+	clear, secure := start(t)
+	clear.Worker()
+	for _, h := range []*harness.Host{clear, secure} {
+		t.Run(h.Scheme(), func(t *testing.T) {
+			t.Parallel()
+			host, port, _ := net.SplitHostPort(h.Addr())
+			c := &config.Config{Host: host, Path: "/", Timeout: 2 * time.Second, MaxHeaderLen: 4000, Strict: true,
+				TLS: h.Scheme() == "https", Insecure: true}
+			c.Port, _ = strconv.Atoi(port)
+			n := 0
+			for _, section := range []*spec.TestGroup{generic.Spec(), http2.Spec(), hpack.Spec()} {
+				t.Run(section.Key, func(t *testing.T) { n += group(t, c, section) })
+			}
+			if n != specCases {
+				t.Errorf("h2spec has %d cases, want %d", n, specCases)
+			}
+		})
 	}
 }
 

@@ -70,7 +70,7 @@ func (h *Host) TryContext(ctx context.Context, method, target string, fields []s
 		}
 		req.Header[name] = append(req.Header[name], strings.TrimSpace(value))
 	}
-	res, err := h.http().Do(req)
+	res, err := h.Client().Do(req)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +87,7 @@ func (h *Host) Open(ctx context.Context, method, target string, body io.Reader) 
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	res, err := h.http().Do(req)
+	res, err := h.Client().Do(req)
 	if err != nil {
 		h.t.Fatalf("%s %s: %v", method, target, err)
 	}

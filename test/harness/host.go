@@ -271,7 +271,8 @@ func (h *Host) HTTP2() *Host {
 	return &c
 }
 
-func (h *Host) http() *http.Client {
+// Client makes the requests of the host.
+func (h *Host) Client() *http.Client {
 	if h.http2 {
 		return h.second
 	}
