@@ -47,7 +47,7 @@ served. Port 0 takes a free one.
 https needs certificates: --cert names a PEM file, a PFX file, or a folder of
 them named after hosts. Clients are shown the one that fits the name they ask
 for, else the first. A file that changes is read again. Without --cert,
-localhost gets a development certificate.`,
+localhost gets a development certificate (see perch trust).`,
 		Example: "  perch run ./publish\n  perch run ./publish --listen 'http://*:80' --listen unix:/run/shop.sock\n" +
 			"  perch run ./publish --listen https://localhost:8443\n" +
 			"  perch run ./publish --listen 'https://*:443' --cert shop.crt,shop.key\n" +

@@ -51,7 +51,7 @@ func (i *issuer) open() (*devca.Authority, error) {
 		return nil, err
 	}
 	if a.New {
-		i.log.Info("made an authority for development certificates; nobody trusts it yet", "file", a.Path)
+		i.log.Info("made an authority for development certificates; `perch trust` lets this machine trust it", "file", a.Path)
 	}
 	i.authority = a
 	return a, nil

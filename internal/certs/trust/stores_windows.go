@@ -1,0 +1,19 @@
+package trust
+
+import (
+	"crypto/sha1"
+	"encoding/hex"
+)
+
+// stores are the user's trusted roots. Windows asks the user whether he means
+// it.
+func (s System) stores(c *certificate) ([]store, []error) {
+	thumbprint := sha1.Sum(c.der) // as Windows names certificates
+	return []store{{
+		name: "the user's trusted root certificates",
+		add:  func() error { return s.Run("certutil", "-user", "-addstore", "Root", c.path) },
+		remove: func() error {
+			return s.Run("certutil", "-user", "-delstore", "Root", hex.EncodeToString(thumbprint[:]))
+		},
+	}}, nil
+}
