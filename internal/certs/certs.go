@@ -47,6 +47,12 @@ type Binding struct {
 	// nobody. It is asked where there are no sources. Nil: there is none.
 	Issue func(name string) (*tls.Certificate, error)
 
+	// AskClient asks clients for a certificate of their own, and accepts that
+	// they have none. It is asked for in the handshake: TLS 1.3 knows no other
+	// time, and HTTP/2 allows none.
+	AskClient   bool
+	Authorities string // PEM file of who vouches for clients; empty: whom the system trusts
+
 	NoTLS13 bool // versions before 1.3 alone
 	NoHTTP2 bool // HTTP/1.1 alone
 }
@@ -67,6 +73,7 @@ type binding struct {
 	Binding
 	config  *tls.Config
 	sources []source
+	clients *x509.CertPool // who vouches for clients; nil: whom the system trusts
 }
 
 // source is a Source at work, or a folder of them.
@@ -133,6 +140,9 @@ func (t *Table) Apply(bindings []Binding) []error {
 		if b.NoHTTP2 {
 			b.config.NextProtos = []string{"http/1.1"}
 		}
+		if err := b.askClient(); err != nil {
+			errs = append(errs, fmt.Errorf("client certificates of %s: %w", b.URL, err))
+		}
 		b.config.GetCertificate = b.certificate
 		for _, s := range set.Sources {
 			if known[s] == nil {
@@ -193,10 +203,15 @@ func (b *binding) check() error {
 
 // find returns the binding of a handshake, nil if there is none.
 func (t *Table) find(hello *tls.ClientHelloInfo) *binding {
-	local, ok := hello.Conn.LocalAddr().(*net.TCPAddr)
+	return t.match(hello.Conn.LocalAddr(), hello.ServerName)
+}
+
+func (t *Table) match(at net.Addr, name string) *binding {
+	local, ok := at.(*net.TCPAddr)
 	if !ok {
 		return nil
 	}
+	name = strings.ToLower(name)
 	addr := local.AddrPort().Addr().Unmap().WithZone("")
 	var best *binding
 	rank := 0
@@ -204,7 +219,7 @@ func (t *Table) find(hello *tls.ClientHelloInfo) *binding {
 		if b.Addr.IsValid() && b.Addr != addr {
 			continue
 		}
-		if r := b.rank(strings.ToLower(hello.ServerName)); r > rank {
+		if r := b.rank(name); r > rank {
 			best, rank = b, r
 		}
 	}

@@ -26,7 +26,7 @@ const defaultListen = "http://localhost:8080"
 func (p *Process) runCommand() *cobra.Command {
 	var server serverFlag
 	var urls, certificates []string
-	var passwordFile, level string
+	var passwordFile, clientCA, level string
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "run [DIR | --config FILE]",
@@ -71,11 +71,16 @@ localhost gets a development certificate (see perch trust).`,
 			if err != nil {
 				return err
 			}
+			if clientCA != "" {
+				if clientCA, err = filepath.Abs(clientCA); err != nil {
+					return err
+				}
+			}
 			log, err := p.logger(level)
 			if err != nil {
 				return err
 			}
-			return p.run(daemon.Options{Server: served.Server, Folder: served.Folder, Bindings: bindings, Certificates: sources, Environ: p.Environ, Log: log,
+			return p.run(daemon.Options{Server: served.Server, Folder: served.Folder, Bindings: bindings, Certificates: sources, ClientAuthorities: clientCA, Environ: p.Environ, Log: log,
 				Executable: executable(), GuardianArgs: []string{guardianRole}, Version: thisVersion().Version,
 				Control: admin.Folder(p.getenv), Stderr: p.Stderr}, asJSON)
 		},
@@ -84,6 +89,7 @@ localhost gets a development certificate (see perch trust).`,
 	c.Flags().StringArrayVarP(&urls, "listen", "l", nil, "listening `URL`, repeatable (default "+defaultListen+")")
 	c.Flags().StringArrayVar(&certificates, "cert", nil, "certificate for https, repeatable: a PEM or PFX `FILE`, FILE,KEYFILE, or a folder")
 	c.Flags().StringVar(&passwordFile, "cert-password-file", "", "`file` with the password of PFX files (or its text in PERCH_CERT_PASSWORD)")
+	c.Flags().StringVar(&clientCA, "client-ca", "", "PEM `file` of who vouches for client certificates (default: whom the system trusts)")
 	c.Flags().StringVar(&level, "log-level", "info", "least `level` that is logged: debug, info, warn or error")
 	c.Flags().BoolVar(&asJSON, "json", false, "print the listening URLs as one JSON object")
 	return c

@@ -46,6 +46,10 @@ type Options struct {
 	// None: localhost gets a development certificate.
 	Certificates []certs.Source
 
+	// ClientAuthorities is a PEM file of who vouches for the certificates of
+	// clients. Empty: whom the system trusts.
+	ClientAuthorities string
+
 	// Executable and GuardianArgs start this program in the guardian's role.
 	Executable   string
 	GuardianArgs []string
@@ -144,7 +148,7 @@ func (d *Daemon) subject() string {
 
 func (d *Daemon) input() plan.Input {
 	return plan.Input{Server: d.opts.Server, Folder: d.opts.Folder, Bindings: d.opts.Bindings,
-		Certificates: d.opts.Certificates, Environ: d.opts.Environ}
+		Certificates: d.opts.Certificates, ClientAuthorities: d.opts.ClientAuthorities, Environ: d.opts.Environ}
 }
 
 func (d *Daemon) parts() plan.Parts {
@@ -182,7 +186,7 @@ func (d *Daemon) useSockets() {
 		if before == nil || !slices.Contains(before.Sockets, s) {
 			l := serve.Listener{Listener: s, URL: s.URL}
 			if s.TLS {
-				l.TLS = d.certs.Config()
+				l.TLS, l.Verify = d.certs.Config(), d.certs.Verify
 			}
 			d.server.Serve(l)
 		}

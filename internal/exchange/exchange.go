@@ -140,8 +140,14 @@ type Conn struct {
 	// X-Forwarded-For. On a unix socket it is the loopback address alone.
 	RemoteText string
 
-	// TLS is nil on a clear connection.
+	// TLS is nil on a clear connection. A certificate of the client that can be
+	// trusted has VerifiedChains beside it; another one proves nothing.
 	TLS *tls.ConnectionState
+
+	// Authorities names those that a certificate of the client was asked and
+	// verified for: a PEM file, or "system" for whom the system trusts. Empty:
+	// the client was not asked for one.
+	Authorities string
 }
 
 // ID names the connection in logs.

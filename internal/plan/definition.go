@@ -8,6 +8,7 @@ import (
 
 	"github.com/perchserver/perch/internal/config"
 	"github.com/perchserver/perch/internal/listen"
+	"github.com/perchserver/perch/internal/module/hsts"
 	"github.com/perchserver/perch/internal/worker"
 )
 
@@ -18,6 +19,7 @@ type definition struct {
 	id       string
 	bindings []listen.Binding
 	shown    []certificate   // at each of bindings; nil: what the command line says
+	hsts     *hsts.Settings  // nil: none
 	apps     []appDefinition // that of the root first
 }
 

@@ -10,6 +10,8 @@ import (
 	"github.com/perchserver/perch/internal/config/merge"
 	"github.com/perchserver/perch/internal/exchange"
 	"github.com/perchserver/perch/internal/handler/static"
+	"github.com/perchserver/perch/internal/module/access"
+	"github.com/perchserver/perch/internal/module/hsts"
 	"github.com/perchserver/perch/internal/module/reqfilter"
 	"github.com/perchserver/perch/internal/site"
 )
@@ -206,7 +208,15 @@ func (r *reader) node(s *merge.Settings, m *mount) *site.Node {
 	if a.detailed {
 		pages = r.detailedPages
 	}
-	return &site.Node{Chain: pages(filter(choice))}
+	chain := filter(choice)
+	if m := access.Module(r.access(s)); m != nil {
+		chain = m(chain)
+	}
+	chain = pages(chain)
+	if r.def.hsts != nil {
+		chain = hsts.Module(*r.def.hsts)(chain)
+	}
+	return &site.Node{Chain: chain}
 }
 
 func resource(name string) site.Resource {

@@ -37,6 +37,10 @@ type Input struct {
 	// Certificates are where those of TLS bindings are. None: see Parts.Issue.
 	Certificates []certs.Source
 
+	// ClientAuthorities is a PEM file of who vouches for the certificates of
+	// clients. Empty: whom the system trusts.
+	ClientAuthorities string
+
 	Environ []string // of the host, "NAME=value"
 	Secrets []string // names in Environ that no application may see
 

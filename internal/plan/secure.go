@@ -8,6 +8,7 @@ import (
 	"github.com/perchserver/perch/internal/config"
 	"github.com/perchserver/perch/internal/config/merge"
 	"github.com/perchserver/perch/internal/listen"
+	"github.com/perchserver/perch/internal/module/access"
 )
 
 // certificate is what applicationHost.config says of a TLS binding.
@@ -16,6 +17,8 @@ type certificate struct {
 	anyName bool         // it is that of the address, whoever is asked for
 	noHTTP2 bool
 	noTLS13 bool
+
+	authorities string // PEM file of who vouches for clients; empty: what the command line says
 }
 
 // The bits of sslFlags that are obeyed (spec iis-front 1.5). Those that turn
@@ -34,7 +37,8 @@ func (d *definer) certificate(binding merge.Element) certificate {
 	c := certificate{anyName: flags&sslSNI == 0, noHTTP2: flags&sslNoHTTP2 != 0, noTLS13: flags&sslNoTLS13 != 0}
 	c.source.Password = binding.Text("certificatePassword")
 	for attribute, path := range map[string]*string{"certificateFile": &c.source.Path,
-		"certificateKeyFile": &c.source.Key, "certificatePasswordFile": &c.source.PasswordFile} {
+		"certificateKeyFile": &c.source.Key, "certificatePasswordFile": &c.source.PasswordFile,
+		"clientCertificateAuthorities": &c.authorities} {
 		*path = d.absolute(binding.Text(attribute))
 	}
 	return c
@@ -83,6 +87,58 @@ func (d *definer) addressed(b listen.Binding, c certificate, e merge.Element) {
 	}
 }
 
+// authorities returns who vouches for the clients of a binding.
+func (d *definition) authorities(binding int, line string) string {
+	if d.shown != nil && d.shown[binding].authorities != "" {
+		return d.shown[binding].authorities
+	}
+	return line
+}
+
+// The bits of sslFlags in the section access (spec iis-front 4.11).
+const (
+	accessTLS       = 8
+	accessNegotiate = 32
+	accessRequire   = 64
+	accessTLS128    = 256 // as every suite has that is spoken
+)
+
+const accessSection = "system.webServer/security/access"
+
+// access returns whom the settings of a place let in.
+func (r *reader) access(s *merge.Settings) access.Settings {
+	flags := s.Section(accessSection).Int("sslFlags")
+	set := access.Settings{TLS: flags&(accessTLS|accessTLS128) != 0, Negotiate: flags&accessNegotiate != 0, Require: flags&accessRequire != 0}
+	for i, b := range r.def.bindings {
+		if !b.TLS {
+			continue
+		}
+		a := r.def.authorities(i, r.in.ClientAuthorities)
+		if a == "" {
+			a = certs.SystemAuthorities
+		}
+		set.Authorities = append(set.Authorities, a)
+	}
+	return set
+}
+
+// asksClients reports whether a place of the site that is known at the start
+// asks for client certificates: the root of an application, or a <location>.
+// Its bindings do so then in the handshake, which comes before the path.
+func (r *reader) asksClients() bool {
+	for _, a := range r.apps {
+		paths := []string{r.at(a.Path)}
+		eachLocation(a.layers, func(path string) { paths = append(paths, path) })
+		for _, path := range paths {
+			s, _ := merge.Effective(a.layers, path, r.resolve)
+			if s != nil && s.Section(accessSection).Int("sslFlags")&(accessNegotiate|accessRequire) != 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // secure says what clients of the TLS bindings are shown. Where nobody named a
 // certificate, one is issued to those who come over the loopback address: that
 // is a developer's machine.
@@ -93,7 +149,8 @@ func (b *builder) secure() []certs.Binding {
 			if !l.TLS {
 				continue
 			}
-			c := certs.Binding{URL: l.URL, Port: l.Port, Host: l.Host, Sources: b.in.Certificates}
+			c := certs.Binding{URL: l.URL, Port: l.Port, Host: l.Host, Sources: b.in.Certificates,
+				AskClient: s.asksClients, Authorities: s.def.authorities(i, b.in.ClientAuthorities)}
 			if s.def.shown != nil {
 				own := s.def.shown[i]
 				c.AnyName, c.NoHTTP2, c.NoTLS13 = own.anyName, own.noHTTP2, own.noTLS13

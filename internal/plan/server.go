@@ -15,6 +15,7 @@ import (
 	"github.com/perchserver/perch/internal/config"
 	"github.com/perchserver/perch/internal/config/merge"
 	"github.com/perchserver/perch/internal/listen"
+	"github.com/perchserver/perch/internal/module/hsts"
 	"github.com/perchserver/perch/internal/worker"
 )
 
@@ -152,6 +153,10 @@ func (s *server) define(certificates bool) ([]*definition, config.Problems) {
 			continue // told, or stopped
 		}
 		d.bindings(def, e)
+		if h := e.Child("hsts"); h.Bool("enabled") {
+			def.hsts = &hsts.Settings{MaxAge: h.Int("max-age"), IncludeSubDomains: h.Bool("includeSubDomains"),
+				Preload: h.Bool("preload"), Redirect: h.Bool("redirectHttpToHttps")}
+		}
 		defs = append(defs, def)
 	}
 	return defs, d.problems

@@ -23,6 +23,8 @@ type Site struct {
 	tree     *site.Tree
 	reader   *reader
 	problems config.Problems // found while the plan was built
+
+	asksClients bool // for certificates, in the handshake
 }
 
 // application returns the application at a path, nil if there is none.
@@ -67,6 +69,7 @@ func (b *builder) site(def *definition) (*Site, error) {
 		s.Applications = append(s.Applications, a)
 	}
 	s.tree = site.NewTree(s.Applications[0].node, r)
+	s.asksClients = r.asksClients()
 	s.problems.Sort()
 	r.report = b.tell
 	return s, nil

@@ -122,6 +122,11 @@ type Listener struct {
 	// TLS makes connections secure, nil leaves them clear. What is accepted
 	// and shown is decided by its GetConfigForClient, handshake by handshake.
 	TLS *tls.Config
+
+	// Verify judges the certificate of a client after the handshake: it fills
+	// in VerifiedChains, and returns what the connection's Authorities are.
+	// Nil: clients are not asked for one.
+	Verify func(local net.Addr, s *tls.ConnectionState) (authorities string)
 }
 
 // Serve accepts on l until l is closed or Shutdown; it returns at once.
@@ -180,7 +185,7 @@ func (s *Server) start(nc net.Conn, l *Listener) {
 	s.mu.Unlock()
 	s.open.Add(1)
 	if l.TLS != nil {
-		go c.runSecure(l.TLS)
+		go c.runSecure(l)
 		return
 	}
 	go c.run(false)

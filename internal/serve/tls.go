@@ -11,10 +11,10 @@ import (
 
 // runSecure makes the connection a TLS one and serves it, with the protocol
 // that the handshake has agreed on.
-func (c *conn) runSecure(config *tls.Config) {
+func (c *conn) runSecure(l *Listener) {
 	defer c.survive()
 	switch {
-	case !c.secure(config):
+	case !c.secure(l):
 		c.Drop()
 		c.close()
 	case c.facts.TLS.NegotiatedProtocol == "h2":
@@ -26,10 +26,10 @@ func (c *conn) runSecure(config *tls.Config) {
 
 // secure does the handshake, within the header time. It reports whether the
 // connection goes on.
-func (c *conn) secure(config *tls.Config) bool {
+func (c *conn) secure(l *Listener) bool {
 	c.idle.Store(true) // nothing is lost if all ends now
 	c.sock.LimitRead(c.set.HeaderTime)
-	t := tls.Server(c.sock.Transport(), config)
+	t := tls.Server(c.sock.Transport(), l.TLS)
 	if err := t.Handshake(); err != nil {
 		c.set.Log.Debug("no TLS connection", "connection", c.facts.ID(), "remote", c.facts.RemoteText, "err", err)
 		if c.idle.CompareAndSwap(true, false) {
@@ -40,6 +40,9 @@ func (c *conn) secure(config *tls.Config) bool {
 	c.sock.LimitRead(0)
 	c.sock.Through(t)
 	state := t.ConnectionState()
+	if l.Verify != nil {
+		c.facts.Authorities = l.Verify(c.sock.Net().LocalAddr(), &state)
+	}
 	c.facts.TLS = &state
 	return c.idle.CompareAndSwap(true, false)
 }

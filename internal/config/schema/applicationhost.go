@@ -44,6 +44,7 @@ var siteElements = []Element{
 			{Name: "certificateKeyFile", Expanded: true},
 			{Name: "certificatePassword", Expanded: true}, // of PFX files; %NAME% takes it from the environment
 			{Name: "certificatePasswordFile", Expanded: true},
+			{Name: "clientCertificateAuthorities", Expanded: true}, // PEM file; empty: whom the system trusts
 		},
 	}}},
 	{Name: "limits", Attributes: []Attribute{
@@ -77,11 +78,11 @@ var siteElements = []Element{
 		{Name: "customActionsEnabled", Type: Bool, Default: "false", Status: Ignored},
 	}},
 	{Name: "hsts", Whole: true, Attributes: []Attribute{
-		{Name: "enabled", Type: Bool, Default: "false", Status: Known, Obeyed: "false"},
-		{Name: "max-age", Type: Uint, Default: "0", Status: Ignored}, // seconds
-		{Name: "includeSubDomains", Type: Bool, Default: "false", Status: Ignored},
-		{Name: "preload", Type: Bool, Default: "false", Status: Ignored},
-		{Name: "redirectHttpToHttps", Type: Bool, Default: "false", Status: Ignored}, // while enabled
+		{Name: "enabled", Type: Bool, Default: "false"},
+		{Name: "max-age", Type: Uint, Default: "0"}, // seconds
+		{Name: "includeSubDomains", Type: Bool, Default: "false"},
+		{Name: "preload", Type: Bool, Default: "false"},
+		{Name: "redirectHttpToHttps", Type: Bool, Default: "false"}, // while enabled
 	}},
 }
 

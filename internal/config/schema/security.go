@@ -6,7 +6,7 @@ package schema
 // access asks for TLS and for certificates of clients.
 var access = Section{Path: "system.webServer/security/access", Deny: true, Element: Element{
 	Attributes: []Attribute{
-		{Name: "sslFlags", Type: Flags, Default: "None", Status: Known, Restricts: true, Obeyed: "None", Names: []Name{
+		{Name: "sslFlags", Type: Flags, Default: "None", Names: []Name{
 			{"None", 0}, {"Ssl", 8}, {"SslNegotiateCert", 32}, {"SslRequireCert", 64}, {"Ssl128", 256},
 		}},
 	},

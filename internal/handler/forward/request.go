@@ -122,7 +122,7 @@ func (t *flight) appendOwn(b, forwardedFor, forwardedProto []byte) []byte {
 		b = append(b, "MS-ASPNETCORE-TOKEN: "...)
 		b = append(append(b, t.c.set.Token...), "\r\n"...)
 	}
-	if s := x.Conn.TLS; s != nil && len(s.PeerCertificates) > 0 {
+	if s := x.Conn.TLS; s != nil && len(s.VerifiedChains) > 0 {
 		b = append(b, "MS-ASPNETCORE-CLIENTCERT: "...)
 		b = base64.StdEncoding.AppendEncode(b, s.PeerCertificates[0].Raw)
 		b = append(b, "\r\n"...)

@@ -131,7 +131,8 @@ func TestClientCertificate(t *testing.T) {
 	r := newRig(t, play)
 	x, _ := exchangetest.New("GET", "/", "MS-ASPNETCORE-CLIENTCERT: forged")
 	x.Request.Scheme = "https"
-	x.Conn.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{{Raw: der}, {Raw: []byte("issuer")}}}
+	chain := []*x509.Certificate{{Raw: der}, {Raw: []byte("issuer")}}
+	x.Conn.TLS = &tls.ConnectionState{PeerCertificates: chain, VerifiedChains: [][]*x509.Certificate{chain}}
 	if err := r.channel.Serve(x); err != nil {
 		t.Fatal(err)
 	}

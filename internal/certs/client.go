@@ -1,0 +1,60 @@
+package certs
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"os"
+)
+
+// SystemAuthorities is what Verify returns for those that the system trusts.
+const SystemAuthorities = "system"
+
+// askClient sets up what clients are asked for. Whatever they show is accepted
+// in the handshake and judged by Verify: the answer to one that proves nothing
+// is a response (403.16, 403.17), not an alert that no person sees.
+func (b *binding) askClient() error {
+	if !b.AskClient {
+		return nil
+	}
+	b.config.ClientAuth = tls.RequestClientCert
+	if b.Authorities == "" {
+		return nil
+	}
+	b.clients = x509.NewCertPool() // without any, nobody is trusted
+	data, err := os.ReadFile(b.Authorities)
+	if err != nil {
+		return err
+	}
+	if !b.clients.AppendCertsFromPEM(data) {
+		return fmt.Errorf("%s: there is no certificate in it", b.Authorities)
+	}
+	b.config.ClientCAs = b.clients // whose names are sent along
+	return nil
+}
+
+// Verify judges the certificate that a client has shown, on a new session or
+// one that was taken up again, and fills in VerifiedChains if it can be
+// trusted. It returns whom the connection's binding asks for: the path of a
+// PEM file, SystemAuthorities, or nothing where it does not ask.
+func (t *Table) Verify(local net.Addr, s *tls.ConnectionState) (authorities string) {
+	b := t.match(local, s.ServerName)
+	s.VerifiedChains = nil
+	if b == nil || !b.AskClient {
+		return ""
+	}
+	if len(s.PeerCertificates) > 0 {
+		set := x509.VerifyOptions{Roots: b.clients, Intermediates: x509.NewCertPool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
+		for _, c := range s.PeerCertificates[1:] {
+			set.Intermediates.AddCert(c)
+		}
+		if chains, err := s.PeerCertificates[0].Verify(set); err == nil {
+			s.VerifiedChains = chains
+		}
+	}
+	if b.Authorities == "" {
+		return SystemAuthorities
+	}
+	return b.Authorities
+}
