@@ -61,7 +61,7 @@ func (l *list) drop(key string) {
 
 func (m *merger) clear(l *list, d directive) {
 	for _, e := range l.inherited {
-		if lock := m.itemLock(e.entry); lock != nil && !l.dropped[e.entry] {
+		if lock := m.itemLock(e.entry); lock != nil { // so it is still there
 			m.locked(d.entry.src, d.entry.at, "<"+l.c.Clear+"> would take away an entry that is locked", lock)
 			return
 		}

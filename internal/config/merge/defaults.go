@@ -33,13 +33,13 @@ func withDefaults(e *element, around []*element) *element {
 	return &out
 }
 
-// complete returns e with what it does not have itself and defaults have, as
-// far as its schema knows it.
+// complete returns e with what it does not have itself and defaults have. That
+// its schema knows all of it is held by a test of the schema.
 func complete(e, defaults *element) *element {
 	out := *e
 	out.attrs = slices.Clone(e.attrs)
 	for _, a := range defaults.attrs {
-		if e.attr(a.schema.Name) == nil && e.schema.Attribute(a.schema.Name) != nil {
+		if e.attr(a.schema.Name) == nil {
 			out.attrs = append(out.attrs, a)
 		}
 	}
@@ -49,7 +49,7 @@ func complete(e, defaults *element) *element {
 		switch {
 		case i >= 0 && !d.schema.Whole:
 			out.children[i] = complete(e.children[i], d)
-		case i < 0 && e.schema.Element(d.schema.Name) != nil:
+		case i < 0:
 			out.children = append(out.children, d)
 		}
 	}

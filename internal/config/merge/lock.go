@@ -127,10 +127,10 @@ func (m *merger) locked(src *xmldoc.Source, at int, message string, by *partLock
 	})
 }
 
-// sectionLock says who locked or opened a section last.
+// sectionLock says whether a section is locked, and who locked it last.
 type sectionLock struct {
 	locked bool
-	rank   int
+	rank   int        // of the layer that locked it: those behind it may not set it
 	place  config.Pos // of what locked it; none for what is locked by default
 }
 
@@ -152,11 +152,9 @@ func (m *merger) admit(c contribution, d definition) bool {
 	}
 	switch c.override {
 	case overrideAllow:
-		l = sectionLock{rank: c.rank}
-	case overrideDeny:
-		if !l.locked {
-			l = sectionLock{true, c.rank, d.element.src.Pos(d.element.at)}
-		}
+		l = sectionLock{}
+	case overrideDeny: // by the same file again, or by one further up, which holds more
+		l = sectionLock{true, c.rank, d.element.src.Pos(d.element.at)}
 	}
 	m.locks[path] = l
 	return true

@@ -182,6 +182,46 @@ func TestAddedSection(t *testing.T) {
 	}
 }
 
+// What is known and not done is named once with all that is in it; what is in
+// it and restricts access is named besides.
+func TestKnownInsideKnown(t *testing.T) {
+	t.Parallel()
+	table := schema.Table{{Path: "toys", Element: schema.Element{Status: schema.Known,
+		Attributes: []schema.Attribute{{Name: "plain", Status: schema.Known}, {Name: "limit", Status: schema.Known, Restricts: true}},
+		Elements: []schema.Element{
+			{Name: "inner", Status: schema.Known, Attributes: []schema.Attribute{{Name: "a"}}},
+			{Name: "fence", Status: schema.Known, Restricts: true, Attributes: []schema.Attribute{{Name: "a"}}},
+		},
+	}}}
+	file, problems := Source{Path: "f", Data: []byte(
+		`<configuration><toys plain="1" limit="2"><inner a="3"/><fence a="4"/></toys></configuration>`,
+	)}.load(table)
+	if file == nil {
+		t.Fatal(problems)
+	}
+	var got []string
+	for _, p := range problems {
+		got = append(got, string(p.Code)+" "+p.Subject)
+	}
+	if diff := cmp.Diff([]string{"PC040 toys", "PC041 toys/@limit", "PC041 toys/fence"}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// A file that is there twice, as where two virtual directories lead to one
+// folder, is a file above itself.
+func TestFileAboveItself(t *testing.T) {
+	t.Parallel()
+	file := mustLoad(t, "f", webServer(`<httpErrors errorMode="Custom" lockAttributes="errorMode"/>`))
+	layers := []Layer{{File: file, At: "/"}, {File: file, At: "/again"}}
+	if settings, problems := Effective(layers, "/", nil); settings == nil {
+		t.Error(problems)
+	}
+	if _, problems := Effective(layers, "/again", nil); len(problems) != 1 || problems[0].Code != config.LockedPart {
+		t.Error(problems)
+	}
+}
+
 // Merging does not change the files, which other paths use at the same time.
 func TestFilesAreShared(t *testing.T) {
 	t.Parallel()

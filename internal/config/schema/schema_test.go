@@ -67,6 +67,42 @@ func TestBuiltinIsSound(t *testing.T) {
 	})
 }
 
+// What stands in an element with defaults the entries have as well.
+func TestDefaultsFitTheirEntries(t *testing.T) {
+	t.Parallel()
+	found := 0
+	var within func(path string, around []*Element, e *Element)
+	within = func(path string, around []*Element, e *Element) {
+		around = append(slices.Clip(around), e)
+		for i := range e.Elements {
+			within(path+"/"+e.Elements[i].Name, around, &e.Elements[i])
+		}
+		c := e.Collection
+		if c == nil {
+			return
+		}
+		for _, outer := range around {
+			d := outer.Element(c.Defaults)
+			if c.Defaults == "" || d == nil {
+				continue
+			}
+			found++
+			for _, name := range append(d.AttributeNames(), d.ElementNames()...) {
+				if c.Entry.Attribute(name) == nil && c.Entry.Element(name) == nil {
+					t.Errorf("%s: %s has %s, which its entries do not have", path, c.Defaults, name)
+				}
+			}
+		}
+		within(path+"/"+c.Add, around, &c.Entry)
+	}
+	for i := range Builtin() {
+		within(Builtin()[i].Path, nil, &Builtin()[i].Element)
+	}
+	if found < 7 { // of sites, and of applications and virtual directories on two and three levels, of pools
+		t.Errorf("%d elements with defaults", found)
+	}
+}
+
 func checkAttribute(t *testing.T, path string, a *Attribute) {
 	t.Helper()
 	where := path + "/@" + a.Name
