@@ -348,17 +348,17 @@ func TestCollectionsFollowTheModel(t *testing.T) {
 
 func TestNotDoneOnce(t *testing.T) {
 	t.Parallel()
-	root := mustLoad(t, "root", webServer(`<httpErrors errorMode="Custom"/><security><ipSecurity allowUnlisted="false"/></security>`))
-	sub := mustLoad(t, "sub", webServer(`<httpErrors errorMode="Custom"/><urlCompression doStaticCompression="true"/>`))
+	root := mustLoad(t, "root", webServer(`<asp bufferingOn="true"/><cors enabled="true"/>`))
+	sub := mustLoad(t, "sub", webServer(`<asp bufferingOn="true"/><cgi timeout="00:00:01"/>`))
 	settings, _ := Effective([]Layer{{File: root, At: "/"}, {File: sub, At: "/sub"}}, "/sub", nil)
 	var got []string
 	for _, p := range settings.NotDone() {
 		got = append(got, p.File+" "+p.Subject+" "+string(p.Code)+" "+p.Severity.String())
 	}
 	want := []string{
-		"root system.webServer/httpErrors PC040 warning",
-		"root system.webServer/security/ipSecurity/@allowUnlisted PC041 warning",
-		"sub system.webServer/urlCompression PC040 warning",
+		"root system.webServer/asp PC040 warning",
+		"root system.webServer/cors PC041 warning",
+		"sub system.webServer/cgi PC040 warning",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

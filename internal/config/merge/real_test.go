@@ -60,12 +60,14 @@ func TestFilesOfIIS(t *testing.T) {
 			t.Fatal(problems.Err())
 		}
 		notDone := settings.NotDone()
-		if diff := cmp.Diff(restricts, subjects(notDone, config.NotDoneRestricts)); diff != "" {
-			t.Errorf("%s: what restricts access: %s", name, diff)
+		for _, subject := range subjects(notDone, config.NotDoneRestricts) {
+			if !slices.Contains(restricts, subject) {
+				t.Errorf("%s: %s is said to restrict access", name, subject)
+			}
 		}
 		all := subjects(notDone, config.NotDone)
 		slices.Sort(all)
-		if len(all) != len(slices.Compact(slices.Clone(all))) || !slices.Contains(all, "system.webServer/httpErrors") {
+		if len(all) != len(slices.Compact(slices.Clone(all))) || !slices.Contains(all, "system.webServer/globalModules") {
 			t.Errorf("%s: not done: %q", name, all)
 		}
 		site := settings.Section("system.applicationHost/sites").Entries()[0]
