@@ -216,4 +216,3 @@ func TestAnswerBeforeTheBody(t *testing.T) {
 		t.Errorf("answered %d with %d bytes, %v", r.StatusCode, len(r.Bytes), r.Err)
 	}
 }
-
