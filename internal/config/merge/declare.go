@@ -10,10 +10,11 @@ import (
 // declaration is a <section> of <configSections>. Those of applicationHost.config
 // say where a section may be set, for all files below it.
 type declaration struct {
-	where schema.Where
-	deny  bool // files below may not set it
-	src   *xmldoc.Source
-	at    int
+	where      schema.Where
+	deny       bool // files below may not set it
+	noLocation bool // it may not stand in a <location>
+	src        *xmldoc.Source
+	at         int
 }
 
 // sectionElement describes <section> as far as it says something to Perch; the
@@ -23,6 +24,7 @@ var sectionElement = schema.Element{Name: "section", Attributes: []schema.Attrib
 	{Name: "overrideModeDefault", Type: schema.Enum, Default: "Allow", Names: []schema.Name{
 		{Name: "Inherit", Number: 0}, {Name: "Allow", Number: 1}, {Name: "Deny", Number: 2},
 	}},
+	{Name: "allowLocation", Type: schema.Bool, Default: "true"},
 	{Name: "allowDefinition", Type: schema.Enum, Default: "Everywhere", Names: []schema.Name{
 		{Name: "Everywhere", Number: int64(schema.Everywhere)},
 		{Name: "MachineToApplication", Number: int64(schema.ToApplication)},
@@ -63,6 +65,7 @@ func (l *loader) declaration(n *xmldoc.Node, path string) {
 			}
 		}
 		d.deny = e.value("overrideModeDefault").Text == "Deny"
+		d.noLocation = !e.value("allowLocation").Bool()
 		d.where = schema.Where(e.value("allowDefinition").Number)
 	}
 	l.file.declared[path] = d

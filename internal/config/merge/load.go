@@ -53,6 +53,7 @@ func (f *File) Locations() []string {
 type scope struct {
 	path     string // relative to the folder of the file, without slashes at its ends; "" is the folder
 	folded   string // the same as it is compared
+	location bool   // a <location>, and not the file outside of any
 	inherit  bool   // also holds in child applications
 	override override
 	sections []definition
@@ -252,7 +253,7 @@ func (l *loader) location(n *xmldoc.Node, proper bool) {
 	}
 	e := element{schema: &locationElement, src: l.src, at: n.Span.Start, attrs: l.attributes(n, &locationElement, "", false)}
 	mode := e.value("overrideMode")
-	s := &scope{inherit: e.value("inheritInChildApplications").Bool(), override: override(mode.Number)}
+	s := &scope{location: true, inherit: e.value("inheritInChildApplications").Bool(), override: override(mode.Number)}
 	if legacy := e.attr("allowOverride"); legacy != nil {
 		s.override = overrideAllow
 		if !legacy.value.Bool() {

@@ -178,24 +178,24 @@ func (m *merger) lockedByDefault(s *schema.Section) sectionLock {
 // placed reports whether a section may be set where a layer sets it, and says
 // so if not.
 func (m *merger) placed(c contribution, d definition) bool {
-	where := d.schema.Where
+	var declared declaration
 	if m.server != nil {
-		if decl, ok := m.server.declared[d.schema.Path]; ok {
-			where = max(where, decl.where)
-		}
+		declared = m.server.declared[d.schema.Path]
 	}
 	p := config.Problem{Code: config.WrongFile}
-	switch {
-	case where == schema.Everywhere, where == schema.ServerOnly && (m.server == nil || c.rank == m.serverRank):
-		return true
-	case where == schema.ServerOnly:
+	switch where := max(d.schema.Where, declared.where); {
+	case declared.noLocation && c.location:
+		p.Message = "<" + d.schema.Name() + "> may not stand in a <location>"
+		p.Expected = d.schema.Path + " outside of any <location>"
+		p.Hint = "it is declared so in " + declared.src.Pos(declared.at).String()
+	case where == schema.ServerOnly && m.server != nil && c.rank != m.serverRank:
 		p.Message = "<" + d.schema.Name() + "> may not stand in this file"
 		p.Expected = d.schema.Path + " in applicationHost.config"
-	case c.level == 0 || m.applications[c.target]:
-		return true
-	default:
+	case where == schema.ToApplication && c.level > 0 && !m.applications[c.target]:
 		p.Message = "<" + d.schema.Name() + "> may not be set for a folder that is no application"
 		p.Expected = d.schema.Path + " at the root of an application"
+	default:
+		return true
 	}
 	m.report(d.element, p)
 	return false
