@@ -1,0 +1,171 @@
+package sites
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/coder/websocket"
+
+	"github.com/perchserver/perch/test/harness"
+)
+
+// echo sends a message and expects it back.
+func echo(t *testing.T, c *websocket.Conn, text string) {
+	t.Helper()
+	if err := c.Write(t.Context(), websocket.MessageText, []byte(text)); err != nil {
+		t.Fatalf("write: %v", err)
+	}
+	if _, back, err := c.Read(t.Context()); err != nil || string(back) != text {
+		t.Fatalf("read %q, %v", back, err)
+	}
+}
+
+func TestReloadConcernsWhatChanged(t *testing.T) {
+	t.Parallel()
+	app := harness.Go()
+	staying, leaving := app.Folder(t), app.Folder(t)
+	stays := site(1, "stays", []string{"127.0.0.1:0:"}, "/="+staying)
+	s := newServer(t, stays, site(2, "leaves", []string{"127.0.0.1:0:"}, "/="+leaving))
+	h := s.start(t, 2)
+	other := strings.TrimPrefix(h.URLs[1], "http://")
+	worker := h.Worker()
+	socket := h.WebSocket("/ws", nil)
+	kept := h.Dial()
+	kept.Send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").Response("GET")
+	if status, _ := get(t, other, "x", "/"); status != 200 {
+		t.Fatalf("the second site answers %d", status)
+	}
+	tree := len(h.Tree())
+
+	// One site goes, another comes with a port and a path below it.
+	port := freePort(t)
+	s.sites = []string{site(3, "comes", []string{"127.0.0.1:" + port + ":"}, "/="+page(t, "new"), "/below="+page(t, "below")), stays}
+	s.write(t)
+	if out, code := s.reload(t); code != 0 || out != s.path+": taken over\n" {
+		t.Errorf("perch reload: %d %q", code, out)
+	}
+	if _, body := get(t, "127.0.0.1:"+port, "x", "/below/"); body != "below" {
+		t.Errorf("the new site answers %q", body)
+	}
+	harness.Eventually(t, func() bool {
+		c, err := net.Dial("tcp", other)
+		if err == nil {
+			c.Close()
+		}
+		return err != nil
+	}, "the port of the site that left is closed")
+	harness.Eventually(t, func() bool { return len(h.Tree()) < tree }, "the processes of the site that left have ended")
+
+	echo(t, socket, "after the reload")
+	if kept.Send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").Response("GET").StatusCode != 200 {
+		t.Error("the connection that was kept alive does not answer")
+	}
+	if now := h.Worker(); now != worker {
+		t.Errorf("worker %d became %d", worker, now)
+	}
+}
+
+func TestReloadOfABrokenFile(t *testing.T) {
+	t.Parallel()
+	good := site(1, "a", []string{"127.0.0.1:0:"}, "/="+page(t, "served"))
+	s := newServer(t, good)
+	h := s.start(t, 1)
+	for name, c := range map[string]struct{ site, want string }{
+		"not XML":        {"<site", "PC0"},
+		"a slip":         {strings.Replace(good, "127.0.0.1:0:", "127.0.0.1:x:", 1), "PC050"},
+		"a port in use":  {good + site(2, "b", []string{strings.TrimPrefix(h.URL, "http://") + ":"}, "/="+page(t, "b")), ""},
+		"an unknown one": {strings.Replace(good, "physicalPath", "fysicalPath", 1), "did you mean physicalPath?"},
+	} {
+		if name == "a port in use" {
+			l, err := net.Listen("tcp4", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			c.site = good + site(2, "b", []string{l.Addr().String() + ":"}, "/="+page(t, "b"))
+			c.want = "is taken"
+		}
+		s.sites = []string{c.site}
+		s.write(t)
+		out, code := s.reload(t)
+		if code != 1 || !strings.Contains(out, c.want) || !strings.Contains(out, "not taken over") {
+			t.Errorf("%s: exit code %d, %s", name, code, out)
+		}
+		if r := h.Get("/"); r.Text() != "served" {
+			t.Errorf("%s: %d %.80q", name, r.StatusCode, r.Text())
+		}
+	}
+	s.sites = []string{good}
+	s.write(t)
+	if out, code := s.reload(t); code != 0 {
+		t.Errorf("mended: %d %s", code, out)
+	}
+}
+
+func TestBrokenWebConfigConcernsItsSite(t *testing.T) {
+	t.Parallel()
+	app := harness.Go()
+	folder := app.Folder(t)
+	s := newServer(t, site(1, "app", []string{"127.0.0.1:0:"}, "/="+folder), site(2, "files", []string{"127.0.0.1:0:"}, "/="+page(t, "old")))
+	h := s.start(t, 2)
+	worker := h.Worker()
+	harness.WriteFile(t, filepath.Join(folder, "web.config"), "<configuration>")
+	h.AwaitStderr("PC0")
+	s.sites[1] = site(2, "files", []string{"127.0.0.1:0:"}, "/="+page(t, "new"))
+	s.write(t)
+	if out, code := s.reload(t); code != 1 || !strings.Contains(out, "taken over, but for the parts with errors") {
+		t.Errorf("%d %s", code, out)
+	}
+	if _, body := get(t, strings.TrimPrefix(h.URLs[1], "http://"), "x", "/"); body != "new" {
+		t.Errorf("the other site answers %q", body)
+	}
+	if now := h.Worker(); now != worker {
+		t.Errorf("worker %d became %d", worker, now)
+	}
+}
+
+func TestAChangedFileAndTheSignalReload(t *testing.T) {
+	t.Parallel()
+	dirs := [2]string{page(t, "one"), page(t, "two")}
+	s := newServer(t, site(1, "a", []string{"127.0.0.1:0:"}, "/="+dirs[0]))
+	h := s.start(t, 1)
+	s.sites[0] = site(1, "a", []string{"127.0.0.1:0:"}, "/="+dirs[1])
+	s.write(t)
+	harness.Eventually(t, func() bool { return h.Get("/").Text() == "two" }, "the changed file is taken over")
+	h.Signal(syscall.SIGHUP)
+	h.AwaitStderr("signal hangup")
+}
+
+func TestReloadOfNobody(t *testing.T) {
+	t.Parallel()
+	_, stderr, code := harness.Command(t, t.TempDir(), "reload")
+	if code != 1 || !strings.Contains(stderr, "no running perch serves it") {
+		t.Errorf("%d %q", code, stderr)
+	}
+}
+
+// TestControlSocketIsPrivate looks where the socket is, and at a killed host's.
+func TestControlSocketIsPrivate(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() == 0 {
+		if _, err := os.Stat("/run"); err != nil {
+			t.Skip("there is no /run")
+		}
+	}
+	s := newServer(t, site(1, "a", []string{"127.0.0.1:0:"}, "/="+page(t, "a")))
+	s.start(t, 1)
+	if _, code := s.reload(t); code != 0 {
+		t.Fatalf("exit code %d", code)
+	}
+	if os.Geteuid() != 0 {
+		return
+	}
+	info, err := os.Stat("/run/perch")
+	if err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("%v, %v", info, err)
+	}
+}

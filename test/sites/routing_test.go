@@ -1,0 +1,101 @@
+package sites
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/perchserver/perch/test/harness"
+)
+
+func TestSitesShareAPort(t *testing.T) {
+	t.Parallel()
+	port := freePort(t)
+	s := newServer(t,
+		site(1, "one", []string{"*:" + port + ":one.test", "*:" + port + ":*.many.test"}, "/="+page(t, "one"), "/sub="+page(t, "sub")),
+		site(2, "two", []string{"127.0.0.1:" + port + ":"}, "/="+page(t, "two")),
+		site(3, "three", []string{"127.0.0.2:" + port + ":named.test"}, "/="+page(t, "three")))
+	h := s.start(t, 4)
+	want := "http://one.test:" + port + " http://*.many.test:" + port + " http://127.0.0.1:" + port + " http://named.test:" + port
+	if got := strings.Join(h.URLs, " "); got != want {
+		t.Errorf("listens on %s, want %s", got, want)
+	}
+	for _, c := range []struct {
+		addr, host, path string
+		status           int
+		body             string
+	}{
+		{"127.0.0.1", "one.test", "/", 200, "one"},
+		{"127.0.0.1", "ONE.test:99", "/Sub/", 200, "sub"},
+		{"127.0.0.1", "a.many.test", "/", 200, "one"},
+		{"127.0.0.1", "many.test", "/", 200, "two"},
+		{"127.0.0.1", "named.test", "/", 200, "two"}, // on another address
+		{"127.0.0.2", "named.test", "/", 200, "three"},
+		{"127.0.0.2", "nobody.test", "/", 400, ""},
+		{"127.0.0.3", "a.b.many.test", "/sub/", 200, "sub"},
+	} {
+		status, body := get(t, c.addr+":"+port, c.host, c.path)
+		if status != c.status || status == 200 && body != c.body {
+			t.Errorf("%s%s at %s: %d %.80q, want %d %q", c.host, c.path, c.addr, status, body, c.status, c.body)
+		}
+	}
+}
+
+// TestApplicationBelowASite holds that an application below a site sees its
+// place as the path base, and everything below as its path.
+func TestApplicationBelowASite(t *testing.T) {
+	t.Parallel()
+	for _, app := range harness.Apps() {
+		t.Run(app.Name, func(t *testing.T) {
+			t.Parallel()
+			folder := app.Folder(t)
+			s := newServer(t, site(7, "shop", []string{"127.0.0.1:0:"}, "/="+page(t, "root"), "/Api/v1="+folder))
+			h := s.start(t, 1, app.Env(t)...)
+			for target, want := range map[string][2]string{
+				"/Api/v1/orders": {"/Api/v1", "/orders"},
+				"/api/V1/orders": {"/api/V1", "/orders"},
+				"/Api/v1":        {"/Api/v1", ""},
+			} {
+				seen := h.Seen("GET", target)
+				if app.Module == "httpPlatform" { // which has no word for the path base
+					want = [2]string{"", target}
+				}
+				if path := strings.TrimSuffix(seen.Path, "/"); seen.PathBase != want[0] || path != want[1] {
+					t.Errorf("%s: path base %q, path %q, want %q", target, seen.PathBase, seen.Path, want)
+				}
+			}
+			if r := h.Get("/"); r.Text() != "root" {
+				t.Errorf("/: %d %.80q", r.StatusCode, r.Text())
+			}
+			if app.Module == "httpPlatform" {
+				return
+			}
+			env := map[string]string{}
+			if h.JSON("/Api/v1/env", &env); env["ASPNETCORE_APPL_PATH"] != "/Api/v1" {
+				t.Errorf("environment %v", env)
+			}
+		})
+	}
+}
+
+func TestCheckTellsTheServersProblems(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, site(1, "one", []string{"*:80:", "*:x:"}, "/="+page(t, "one")), site(2, "two", []string{":80:"}, "/=/nowhere/at/all"))
+	stdout, stderr, code := harness.Command(t, t.TempDir(), "check", "--config", s.path)
+	for _, want := range []string{"PC050", "PC051", "PC053", "expected: ADDRESS:PORT:HOST", "/nowhere/at/all", s.path + ":4:"} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("stdout does not tell %q:\n%s", want, stdout)
+		}
+	}
+	if code != 1 || stderr != "" {
+		t.Errorf("exit code %d, stderr %q", code, stderr)
+	}
+	stdout, _, _ = harness.Command(t, t.TempDir(), "check", "--json", "--config", s.path)
+	var answer struct {
+		Config   string
+		Problems []struct{ Code string }
+	}
+	if err := json.Unmarshal([]byte(stdout), &answer); err != nil || answer.Config != s.path || len(answer.Problems) != 3 {
+		t.Errorf("%v in %s", err, stdout)
+	}
+}
