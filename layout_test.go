@@ -71,7 +71,7 @@ var directions = []direction{
 	{"internal/config/...", []string{"internal/config/..."},
 		"configuration is what the user wrote; it knows nothing of what runs"},
 	{"internal/plan", []string{"internal/config/...", "internal/exchange", "internal/listen", "internal/certs", "internal/serve",
-		"internal/site", "internal/module/...", "internal/handler/...", "internal/worker", "internal/logs", "internal/ownfile"},
+		"internal/site", "internal/module/...", "internal/handler/...", "internal/worker", "internal/logs", "internal/ownfile", "internal/http1"},
 		"plan joins configuration and stages; only daemon and cli come after it"},
 	{"internal/admin/...", []string{"internal/admin/..."},
 		"the control interface knows no command: daemon and cli do"},

@@ -110,7 +110,7 @@ Exit codes: 0 fine, 1 failed, 2 bad usage.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{err, "see `" + cmd.CommandPath() + " --help`"}
 	})
-	root.AddCommand(p.runCommand(), p.reloadCommand(), p.checkCommand(), p.initCommand(), p.trustCommand(), p.versionCommand())
+	root.AddCommand(p.runCommand(), p.reloadCommand(), p.checkCommand(), p.explainCommand(), p.initCommand(), p.trustCommand(), p.versionCommand())
 	for _, c := range root.Commands() {
 		p.fromEnvironment(c)
 	}

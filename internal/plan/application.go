@@ -38,8 +38,9 @@ type Application struct {
 	node     *site.Node    // of its root
 	layers   []merge.Layer // that hold there
 	handler  exchange.Handler
-	detailed bool // error pages tell everything to everybody
-	broken   bool // its configuration cannot be used
+	detailed bool   // error pages tell everything to everybody
+	broken   bool   // its configuration cannot be used
+	refused  string // why its pool serves nothing; empty: it does
 
 	connections serve.Settings // where it is all that is served
 	limitsAt    config.Pos
@@ -167,11 +168,8 @@ func (r *reader) root(a *Application, def *appDefinition, above []merge.Layer, w
 		return problems
 	}
 	a.detailed = r.development(a.variable(r.host))
-	if def.pool.refused != "" {
-		a.node = &site.Node{Chain: r.pages(refuse(503, 0, def.pool.refused))}
-		return nil
-	}
-	a.node = r.node(settings, r.mount(a.Path))
+	a.refused = def.pool.refused
+	a.node = r.node(settings, a.Path, r.mount(a.Path))
 	return nil
 }
 

@@ -20,6 +20,7 @@ type definition struct {
 	bindings []listen.Binding
 	shown    []certificate   // at each of bindings; nil: what the command line says
 	hsts     *hsts.Settings  // nil: none
+	places   []config.Pos    // of each of bindings; nil: the command line
 	apps     []appDefinition // that of the root first
 }
 
@@ -56,6 +57,7 @@ func (d *definition) same(o *definition) bool {
 
 func (d *definition) unplaced() definition {
 	c := *d
+	c.places = nil
 	c.apps = make([]appDefinition, len(d.apps))
 	for i, a := range d.apps {
 		c.apps[i] = a

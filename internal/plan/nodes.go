@@ -74,7 +74,7 @@ func (r *reader) child(at string, layers []merge.Layer, parent *site.Node) *site
 		r.note(problems)
 		return r.broken(problems)
 	}
-	return r.node(settings, m)
+	return r.node(settings, at, m)
 }
 
 // configFile returns the web.config that is read at a URL path, empty if there
@@ -187,7 +187,7 @@ func eachLocation(layers []merge.Layer, f func(path string)) {
 
 // node joins modules and handlers for the settings that hold at one place of
 // a virtual directory.
-func (r *reader) node(s *merge.Settings, m *mount) *site.Node {
+func (r *reader) node(s *merge.Settings, at string, m *mount) *site.Node {
 	a := r.apps[strings.ToLower(m.app)]
 	limits := s.Section("system.webServer/security/requestFiltering").Child("requestLimits")
 	choice := &site.Choice{Folder: m.folder, Prefix: strings.TrimSuffix(m.path, "/")}
@@ -203,20 +203,43 @@ func (r *reader) node(s *merge.Settings, m *mount) *site.Node {
 		}
 		choice.Entries = append(choice.Entries, entry)
 	}
-	filter := reqfilter.Module(reqfilter.Settings{MaxBody: limits.Int("maxAllowedContentLength")})
 	pages := r.pages
 	if a.detailed {
 		pages = r.detailedPages
 	}
-	chain := filter(choice)
-	if m := access.Module(r.access(s)); m != nil {
-		chain = m(chain)
-	}
-	chain = pages(chain)
+	var chain []stage // the outermost first
 	if r.def.hsts != nil {
-		chain = hsts.Module(*r.def.hsts)(chain)
+		chain = append(chain, stage{"hsts", hsts.Module(*r.def.hsts)})
 	}
-	return &site.Node{Chain: chain}
+	chain = append(chain, stage{"errorpage", pages})
+	if m := access.Module(r.access(s)); m != nil {
+		chain = append(chain, stage{"access", m})
+	}
+	chain = append(chain, stage{"reqfilter", reqfilter.Module(reqfilter.Settings{MaxBody: limits.Int("maxAllowedContentLength")})})
+	n := &site.Node{Chain: choice}
+	if a.refused != "" {
+		n.Chain = refuse(503, 0, a.refused)
+	}
+	for _, s := range slices.Backward(chain) {
+		n.Chain = s.module(n.Chain)
+	}
+	if r.places != nil {
+		r.places[n] = &place{at, s, m, a, names(chain), choice}
+	}
+	return n
+}
+
+// stage is a module of a chain.
+type stage struct {
+	name   string // of its folder
+	module exchange.Module
+}
+
+func names(chain []stage) (all []string) {
+	for _, s := range chain {
+		all = append(all, s.name)
+	}
+	return all
 }
 
 func resource(name string) site.Resource {

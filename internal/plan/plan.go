@@ -44,6 +44,9 @@ type Input struct {
 	Environ []string // of the host, "NAME=value"
 	Secrets []string // names in Environ that no application may see
 
+	// Explained keeps what explains a plan, which serving does without.
+	Explained bool
+
 	// Patient keeps the application of the plan before whose web.config is
 	// gone: a deployment that moves folders takes it away for a moment.
 	Patient bool
@@ -98,6 +101,7 @@ type Plan struct {
 	Sites []*Site
 
 	*host
+	table  *site.Table
 	server *server               // nil: a folder is served
 	faults config.Problems       // of the sites in its file
 	byName map[string]*Site      // by name in lower case
@@ -145,7 +149,8 @@ func Build(in Input, parts Parts, prev *Plan) (*Plan, error) {
 		b.plan.byName[strings.ToLower(s.Name)] = s
 		b.note(s.problems)
 	}
-	b.plan.Handler = b.table()
+	b.plan.table = b.table()
+	b.plan.Handler = b.plan.table
 	b.plan.Connections = b.connections()
 	b.plan.Secure = b.secure()
 	b.plan.Problems.Sort()

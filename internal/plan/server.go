@@ -101,14 +101,14 @@ func withoutServer(data []byte) []byte {
 // the defaults of the sections that it does not have.
 func baseLayers(s *server) ([]merge.Layer, error) {
 	var base []merge.Layer
-	for section, text := range map[string][]byte{
-		"system.webServer/handlers":        defaultHandlers,
-		"system.webServer/defaultDocument": defaultDocuments,
-	} {
-		if s != nil && s.settings.Section(section).Present {
+	for _, d := range []struct {
+		section string
+		text    []byte
+	}{{"system.webServer/handlers", defaultHandlers}, {"system.webServer/defaultDocument", defaultDocuments}} {
+		if s != nil && s.settings.Section(d.section).Present {
 			continue
 		}
-		file, problems := merge.Load("built-in defaults", text)
+		file, problems := merge.Load("built-in defaults", d.text)
 		if problems.HasErrors() {
 			return nil, fmt.Errorf("built-in configuration: %w", problems.Err())
 		}
@@ -201,6 +201,7 @@ func (d *definer) bindings(def *definition, site merge.Element) {
 		if d.claim(def, b, e) {
 			def.bindings = append(def.bindings, b)
 			def.shown = append(def.shown, shown)
+			def.places = append(def.places, info.Pos)
 		}
 	}
 }

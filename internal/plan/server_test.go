@@ -70,6 +70,8 @@ func TestServerLeadsToSiteApplicationAndDirectory(t *testing.T) {
 		"old/sub/index.html":    "old sub",
 		"api/index.html":        "api index",
 		"api/a.txt":             "api, by the folder above",
+		"api/sub/web.config":    "<configuration />",
+		"api/sub/a.txt":         "sub",
 		"docs/a.txt":            "docs",
 		"plain/web.config":      "<broken",
 		"plain/index.html":      "plain",
@@ -97,6 +99,7 @@ func TestServerLeadsToSiteApplicationAndDirectory(t *testing.T) {
 		{"shop.test", "/a/api/docs/", 200, "docs"},
 		{"shop.test", "/a/apis/", 404, ""},
 		{"shop.test", "/off/", 503, ""},
+		{"shop.test", "/off/sub/", 503, ""}, // which has settings of its own
 		{"shop.test", "/plain/", 200, "plain"},
 		{"other.test", "/", 200, "rest"},
 		{"stopped.test", "/", 200, "rest"}, // as if it were not there

@@ -102,6 +102,7 @@ type reader struct {
 	mounts []mount                  // the longest path first
 	layers map[string][]merge.Layer // that hold in a folder, by its path in lower case
 	good   *goodFiles               // as they were when they could last be used
+	places map[*site.Node]*place    // what nodes were made from; nil: nobody asks
 
 	mu      sync.Mutex // held for what a reload asks for
 	sources []source
@@ -126,6 +127,9 @@ func newReader(h *host, def *definition, problems *config.Problems) *reader {
 		good:   &goodFiles{files: make(map[string]*merge.File)},
 	}
 	r.limitsAt = h.limitsAt
+	if h.in.Explained {
+		r.places = make(map[*site.Node]*place)
+	}
 	r.report = func(found config.Problems) { *problems = append(*problems, found...) }
 	for _, a := range def.apps {
 		for _, d := range a.dirs {

@@ -47,24 +47,33 @@ var (
 
 // Serve implements exchange.Handler.
 func (c *Choice) Serve(x *exchange.Exchange) error {
+	i, err := c.Find(&x.Request)
+	if err != nil {
+		return err
+	}
+	return c.Entries[i].Handler.Serve(x)
+}
+
+// Find returns the number of the entry that serves a request.
+func (c *Choice) Find(r *exchange.Request) (int, error) {
 	pathMatched := false
 	for i := range c.Entries {
 		e := &c.Entries[i]
-		if e.Path != "*" && !e.matches(&x.Request.Target) {
+		if e.Path != "*" && !e.matches(&r.Target) {
 			continue
 		}
-		if e.Resource != Unspecified && !e.exists(c, &x.Request.Target) {
+		if e.Resource != Unspecified && !e.exists(c, &r.Target) {
 			continue
 		}
 		pathMatched = true
-		if e.allows(x.Request.Method) {
-			return e.Handler.Serve(x)
+		if e.allows(r.Method) {
+			return i, nil
 		}
 	}
 	if pathMatched {
-		return errNoVerb
+		return 0, errNoVerb
 	}
-	return errNoHandler
+	return 0, errNoHandler
 }
 
 func (e *Entry) allows(method string) bool {

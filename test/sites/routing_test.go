@@ -2,6 +2,7 @@ package sites
 
 import (
 	"encoding/json"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -97,5 +98,45 @@ func TestCheckTellsTheServersProblems(t *testing.T) {
 	}
 	if err := json.Unmarshal([]byte(stdout), &answer); err != nil || answer.Config != s.path || len(answer.Problems) != 3 {
 		t.Errorf("%v in %s", err, stdout)
+	}
+}
+
+// TestExplainTellsWhoAnswers asks the command and the server for the same URL.
+func TestExplainTellsWhoAnswers(t *testing.T) {
+	t.Parallel()
+	port := freePort(t)
+	folder := harness.Go().Folder(t)
+	s := newServer(t, site(1, "shop", []string{"127.0.0.1:" + port + ":shop.test"}, "/="+page(t, "root"), "/api="+folder))
+	for path, want := range map[string]string{
+		"/":       "the files of ",
+		"/api/x":  "the application shop/api: ",
+		"/bin/x":  "the files of ", // which refuses the name
+		"/%ff%2g": "400",
+	} {
+		stdout, stderr, code := harness.Command(t, t.TempDir(), "explain", "http://shop.test:"+port+path, "--config", s.path)
+		if path == "/%ff%2g" { // no URL
+			if code != 1 || stdout != "" || !strings.Contains(stderr, "is not a URL") {
+				t.Errorf("%s: %d %q %q", path, code, stdout, stderr)
+			}
+			continue
+		}
+		if code != 0 || stderr != "" || !strings.Contains(stdout, "answer             "+want) || !strings.Contains(stdout, s.path+":4:") {
+			t.Errorf("%s: %d %q\n%s", path, code, stderr, stdout)
+		}
+	}
+	stdout, _, code := harness.Command(t, t.TempDir(), "explain", "--json", "http://shop.test:"+port+"/api/x", "--config", s.path)
+	var answer struct {
+		Site, PhysicalPath string
+		Application        struct{ Name string }
+		Handler            struct{ Name, Place string }
+		Modules            []string
+		Settings           []struct{ Name, Value, Place string }
+	}
+	if err := json.Unmarshal([]byte(stdout), &answer); err != nil || code != 0 {
+		t.Fatalf("%d %v in %s", code, err, stdout)
+	}
+	if answer.Site != "shop (id 1)" || answer.Application.Name != "/api" || answer.PhysicalPath != filepath.Join(folder, "x") ||
+		!strings.HasPrefix(answer.Handler.Place, filepath.Join(folder, "web.config")+":") || len(answer.Modules) == 0 || len(answer.Settings) == 0 {
+		t.Errorf("explained as %+v", answer)
 	}
 }

@@ -125,7 +125,7 @@ var applicationPools = Section{Path: "system.applicationHost/applicationPools", 
 var poolAttributes = []Attribute{
 	{Name: "name", Key: true, Required: true, NonEmpty: true, Form: PoolName},
 	{Name: "queueLength", Type: Uint, Default: "1000", Range: &Range{Min: 10, Max: 65535}, Status: Known},
-	{Name: "autoStart", Type: Bool, Default: "true", Status: Known, Restricts: true, Obeyed: "true"}, // false: the pool is stopped
+	{Name: "autoStart", Type: Bool, Default: "true"}, // false: the pool is stopped
 	{Name: "startMode", Type: Enum, Default: "OnDemand", Status: Known, Obeyed: "OnDemand", Names: []Name{{"OnDemand", 0}, {"AlwaysRunning", 1}}},
 	{Name: "enable32BitAppOnWin64", Type: Bool, Default: "false", Status: Ignored},
 	{Name: "managedRuntimeVersion", Status: Ignored},

@@ -1,0 +1,389 @@
+package plan
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/perchserver/perch/internal/config"
+	"github.com/perchserver/perch/internal/config/merge"
+	"github.com/perchserver/perch/internal/exchange"
+	"github.com/perchserver/perch/internal/http1"
+	"github.com/perchserver/perch/internal/listen"
+	"github.com/perchserver/perch/internal/site"
+)
+
+// Question is a request whose way is to be explained.
+type Question struct {
+	URL    string
+	Method string     // empty: GET
+	Addr   netip.Addr // local address that it comes to; zero: one that leads to a site
+}
+
+// Explanation is the way of a request, as far as it comes. Places are
+// "file:line:column", empty where no file says so.
+type Explanation struct {
+	URL    string `json:"url"`
+	Method string `json:"method"`
+
+	Binding     *Named   `json:"binding,omitempty"`     // its URL
+	Certificate []string `json:"certificate,omitempty"` // where it is looked for
+	Site        string   `json:"site,omitempty"`
+	Application *Named   `json:"application,omitempty"` // its path in the site
+	Pool        string   `json:"pool,omitempty"`
+	Directory   *Named   `json:"virtualDirectory,omitempty"` // its path in the site
+	Physical    string   `json:"physicalPath,omitempty"`
+
+	// Configuration is the configuration path, and Files what was read for
+	// it, the outermost first.
+	Configuration string   `json:"configuration,omitempty"`
+	Files         []string `json:"files,omitempty"`
+
+	Modules  []string  `json:"modules,omitempty"` // in the order of the request
+	Handler  *Named    `json:"handler,omitempty"` // entry of the handlers section
+	Settings []Setting `json:"settings,omitempty"`
+
+	// Answer tells who or what answers.
+	Answer string `json:"answer"`
+
+	// Refused is set where that is an error.
+	Refused bool `json:"refused"`
+
+	// Problems are those of the part that answers with an error.
+	Problems config.Problems `json:"problems,omitempty"`
+}
+
+// Named is a thing of the configuration and where it is written.
+type Named struct {
+	Name  string `json:"name"`
+	Place string `json:"place,omitempty"`
+}
+
+// Setting is a value that a file sets and where it does.
+type Setting struct {
+	Name  string `json:"name"` // "system.webServer/webSocket/@enabled"
+	Value string `json:"value"`
+	Place string `json:"place"`
+}
+
+// place is what a node was made from.
+type place struct {
+	at       string
+	settings *merge.Settings
+	mount    *mount
+	app      *Application
+	modules  []string
+	choice   *site.Choice
+}
+
+// Explain tells which way a request takes, by the plan that would serve it.
+// It starts nothing. The error is for a question that makes no sense, and for
+// what cannot be served at all.
+func Explain(in Input, parts Parts, q Question) (*Explanation, error) {
+	u, err := url.Parse(q.URL)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, fmt.Errorf("%q is not a URL such as http://shop.example/cart", q.URL)
+	}
+	in.Explained = true
+	p, err := Build(in, parts, nil)
+	if err != nil {
+		return nil, err
+	}
+	x := &Explanation{URL: q.URL, Method: q.Method}
+	if x.Method == "" {
+		x.Method = "GET"
+	}
+	var r exchange.Request
+	r.Method, r.Host = x.Method, []byte(u.Host)
+	target := u.EscapedPath()
+	if target == "" {
+		target = "/"
+	}
+	if _, err := http1.ParseTarget([]byte(target), &r, nil); err != nil {
+		return x.refuse("400: " + err.Error()), nil
+	}
+	return p.explain(x, u, q.Addr, &r), nil
+}
+
+// refuse ends the way of a request.
+func (x *Explanation) refuse(answer string) *Explanation {
+	x.Answer, x.Refused = answer, true
+	return x
+}
+
+// explain follows a request from its port to its handler.
+func (p *Plan) explain(x *Explanation, u *url.URL, addr netip.Addr, r *exchange.Request) *Explanation {
+	bound, port := p.find(u, addr)
+	if bound == nil {
+		return x.refuse(p.unclaimed(port))
+	}
+	s, i := p.bound(bound)
+	l := s.def.bindings[i]
+	x.Binding = &Named{Name: l.URL}
+	if s.def.places != nil {
+		x.Binding.Place = s.def.places[i].String()
+	}
+	x.Site = s.Name + " (id " + s.def.id + ")"
+	if l.TLS != (u.Scheme == "https") {
+		return x.refuse("none: the port of " + l.URL + " does not speak " + u.Scheme)
+	}
+	if l.TLS {
+		x.Certificate = p.shown(l)
+	}
+	s.reader.report = func(found config.Problems) { p.Problems = append(p.Problems, found...) } // of sub-folders
+	node, err := s.tree.Resolve(&r.Target)
+	if err != nil {
+		return x.refuse(answer(err))
+	}
+	x.locate(s, string(r.Target.Path))
+	from := s.reader.places[node]
+	if from == nil {
+		x.Problems = p.Problems
+		return x.refuse("500: the configuration of this part of the site is in error")
+	}
+	x.Configuration, x.Files = s.reader.at(from.at), s.reader.files(from.at)
+	if refused := from.app.refused; refused != "" {
+		return x.refuse("503: " + refused)
+	}
+	x.Modules = from.modules
+	return x.handle(from, r)
+}
+
+// find looks a URL up as the server does. Where the address that the request
+// comes to is not known, it is one that somebody claims.
+func (p *Plan) find(u *url.URL, addr netip.Addr) (*site.Binding, uint16) {
+	port := uint16(80)
+	if u.Scheme == "https" {
+		port = 443
+	}
+	if n, err := strconv.ParseUint(u.Port(), 10, 16); err == nil {
+		port = uint16(n)
+	}
+	candidates := []netip.Addr{addr}
+	if !addr.IsValid() {
+		if ip, err := netip.ParseAddr(u.Hostname()); err == nil {
+			candidates[0] = ip.WithZone("")
+		} else if strings.EqualFold(u.Hostname(), "localhost") {
+			candidates[0] = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+		} else {
+			candidates = append(candidates, p.addrs(port)...)
+		}
+	}
+	for _, local := range candidates {
+		if b := p.table.Find(netip.AddrPortFrom(local, port), []byte(u.Host)); b != nil {
+			return b, port
+		}
+	}
+	return nil, port
+}
+
+// addrs returns the addresses that bindings of a port name.
+func (p *Plan) addrs(port uint16) (all []netip.Addr) {
+	for _, s := range p.Sites {
+		for _, l := range s.def.bindings {
+			if l.Port == port {
+				all = append(all, l.Addrs()...)
+			}
+		}
+	}
+	return all
+}
+
+// unclaimed says why no site is found.
+func (p *Plan) unclaimed(port uint16) string {
+	var others []string
+	for _, s := range p.Sites {
+		for _, l := range s.def.bindings {
+			if l.Port == port {
+				return "400: no binding of port " + strconv.Itoa(int(port)) + " claims the host"
+			}
+			others = append(others, l.URL)
+		}
+	}
+	return "none: nobody listens on port " + strconv.Itoa(int(port)) + "; the bindings are " + strings.Join(others, ", ")
+}
+
+// bound returns the site of a binding of the table, and its number there.
+func (p *Plan) bound(b *site.Binding) (*Site, int) {
+	for _, s := range p.Sites {
+		if s.tree != b.Site {
+			continue
+		}
+		for i, l := range s.def.bindings {
+			if l.Port == b.Port && strings.EqualFold(l.Host, b.Host) && slices.Contains(l.Addrs(), b.Addr) {
+				return s, i
+			}
+		}
+	}
+	panic("plan: the table has a binding that no site has")
+}
+
+// shown tells where the certificate of a binding is looked for.
+func (p *Plan) shown(l listen.Binding) []string {
+	for _, b := range p.Secure {
+		if b.Port != l.Port || b.Host != l.Host || b.Addr != l.Addrs()[0] {
+			continue
+		}
+		var all []string
+		for _, s := range b.Sources {
+			all = append(all, s.Path)
+		}
+		if all == nil {
+			all = []string{"a development certificate"}
+		}
+		return all
+	}
+	return nil
+}
+
+// locate tells application, virtual directory and physical path.
+func (x *Explanation) locate(s *Site, path string) {
+	m := s.reader.mount(path)
+	x.Directory = &Named{m.path, m.missing.Pos.String()}
+	x.Physical = s.reader.physical(path)
+	for _, a := range s.def.apps {
+		if a.path == m.app {
+			x.Application = &Named{a.path, a.dirs[0].missing.Pos.String()}
+			x.Pool = a.pool.name
+		}
+	}
+}
+
+// files returns the files that rule a path, the outermost first.
+func (r *reader) files(at string) (all []string) {
+	for _, l := range r.layersOf(at) {
+		if l.File != nil && !slices.Contains(all, l.File.Path()) {
+			all = append(all, l.File.Path())
+		}
+	}
+	return all
+}
+
+// handle tells which handler answers, and the settings that matter to it.
+func (x *Explanation) handle(from *place, r *exchange.Request) *Explanation {
+	const handlers = "system.webServer/handlers"
+	i, err := from.choice.Find(r)
+	if err != nil {
+		x.tell(from.settings, handlers)
+		return x.refuse(answer(err))
+	}
+	e := from.settings.Section(handlers).Entries()[i]
+	modules := e.Text("modules")
+	x.Handler = &Named{e.Text("name") + " (" + modules + ")", e.Pos().String()}
+	leave := []string{handlers, "system.webServer/aspNetCore", "system.webServer/httpPlatform"}
+	section, application := isApplication(modules)
+	switch {
+	case application && from.app.Settings != nil:
+		x.Answer = "the application " + from.app.Name + ": " + strings.TrimSpace(from.app.Settings.ProcessPath+" "+from.app.Settings.Arguments)
+		leave = slices.DeleteFunc(append(leave, "system.webServer/staticContent", "system.webServer/defaultDocument"),
+			func(s string) bool { return s == section })
+	case isStatic(modules):
+		x.Answer = "the files of " + from.mount.folder
+	default:
+		x.refuse("500: there is no handler for " + modules)
+	}
+	for _, s := range from.settings.Sections() {
+		if !slices.Contains(leave, s) {
+			x.tell(from.settings, s)
+		}
+	}
+	return x
+}
+
+// answer is an error as a client sees it.
+func answer(err error) string {
+	e := exchange.AsError(err)
+	text := strconv.Itoa(e.Status)
+	if e.SubStatus != 0 {
+		text += "." + strconv.Itoa(e.SubStatus)
+	}
+	if e.Err != nil && !errors.As(e.Err, new(*exchange.Error)) {
+		text += ": " + e.Err.Error()
+	}
+	return text
+}
+
+// tell adds what files set of a section.
+func (x *Explanation) tell(s *merge.Settings, section string) { x.element(section, s.Section(section)) }
+
+// mostEntries is how many entries of a collection are worth telling.
+const mostEntries = 30
+
+// element adds what files set of an element. Secrets are kept, as are the
+// values of environment variables, which often are some.
+func (x *Explanation) element(name string, e merge.Element) {
+	schema := e.Schema()
+	for i := range schema.Attributes {
+		a := &schema.Attributes[i]
+		v := e.Attribute(a.Name)
+		if !v.Set {
+			continue
+		}
+		value := v.Text
+		if a.Secret || a.Name == "value" && strings.Contains(name, "environmentVariables") {
+			value = "(not shown)"
+		}
+		x.Settings = append(x.Settings, Setting{name + "/@" + a.Name, value, v.Pos.String()})
+	}
+	for i := range schema.Elements {
+		if child := e.Child(schema.Elements[i].Name); child.Present {
+			x.element(name+"/"+schema.Elements[i].Name, child)
+		}
+	}
+	if schema.Collection == nil {
+		return
+	}
+	entries := e.Entries()
+	for _, entry := range entries[:min(len(entries), mostEntries)] {
+		x.element(name+"/"+schema.Collection.Add, entry)
+	}
+	if more := len(entries) - mostEntries; more > 0 {
+		x.Settings = append(x.Settings, Setting{name + "/" + schema.Collection.Add, fmt.Sprintf("(%d more)", more), ""})
+	}
+}
+
+// String tells the explanation to people.
+func (x *Explanation) String() string {
+	var b strings.Builder
+	line := func(name, text, place string) {
+		if text == "" {
+			return
+		}
+		if place != "" {
+			text += "  " + place
+		}
+		fmt.Fprintf(&b, "%-18s %s\n", name, text)
+	}
+	named := func(name string, n *Named) {
+		if n != nil {
+			line(name, n.Name, n.Place)
+		}
+	}
+	line("request", x.Method+" "+x.URL, "")
+	named("binding", x.Binding)
+	line("certificate", strings.Join(x.Certificate, ", "), "")
+	line("site", x.Site, "")
+	named("application", x.Application)
+	line("pool", x.Pool, "")
+	named("virtual directory", x.Directory)
+	line("physical path", x.Physical, "")
+	line("configuration", x.Configuration, "")
+	for _, f := range x.Files {
+		line("", f, "")
+	}
+	line("modules", strings.Join(x.Modules, ", "), "")
+	named("handler", x.Handler)
+	line("answer", x.Answer, "")
+	for _, s := range x.Settings {
+		line("setting", s.Name+`="`+s.Value+`"`, s.Place)
+	}
+	if len(x.Problems) > 0 {
+		b.WriteByte('\n')
+		x.Problems.WriteTo(&b)
+	}
+	return b.String()
+}

@@ -1,0 +1,103 @@
+package plan
+
+import (
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestExplain(t *testing.T) {
+	secret := `<aspNetCore processPath="./shop" arguments="--fast"><environmentVariables><environmentVariable name="KEY" value="hush" /></environmentVariables></aspNetCore>`
+	dir := tree(t, map[string]string{
+		"applicationHost.config": hostConfig(`<add name="Main" /><add name="Off" autoStart="false" />`, `<site name="Shop" id="7">
+<application path="/" applicationPool="Main"><virtualDirectory path="/" physicalPath="shop" /><virtualDirectory path="/media" physicalPath="media" /></application>
+<application path="/off" applicationPool="Off"><virtualDirectory path="/" physicalPath="media" /></application>
+<bindings><binding protocol="http" bindingInformation="*:80:shop.test" /><binding protocol="http" bindingInformation="10.0.0.5:81:shop.test" /></bindings>
+</site>`),
+		"shop/web.config":       webConfigWith(secret + `<security><requestFiltering><requestLimits maxAllowedContentLength="7" /></requestFiltering></security>`),
+		"media/web.config":      `<configuration><system.webServer><handlers><clear /><add name="Files" path="*.txt" verb="GET" modules="StaticFileModule" requireAccess="Read" /></handlers></system.webServer></configuration>`,
+		"media/bad/web.config":  `<configuration><oops /></configuration>`,
+		"media/deep/readme.txt": "text",
+	})
+	file := filepath.Join(dir, "applicationHost.config")
+	for _, c := range []struct {
+		name string
+		q    Question
+		want []string // in the text
+		not  string
+	}{
+		{"an application", Question{URL: "http://SHOP.test/cart?x=1"}, []string{
+			"binding            http://shop.test:80  " + file + ":8:", "site               Shop (id 7)",
+			"application        /  " + file, "pool               Main", "physical path      " + filepath.Join(dir, "shop", "cart"),
+			"configuration      Shop", filepath.Join(dir, "shop", "web.config"), "modules            errorpage, reqfilter",
+			"handler            aspNetCore (AspNetCoreModuleV2)", "answer             the application Shop: ./shop --fast",
+			`requestLimits/@maxAllowedContentLength="7"`, `environmentVariable/@name="KEY"`, "(not shown)"}, "hush"},
+		{"a file below a virtual directory", Question{URL: "http://shop.test/Media/deep/readme.txt"}, []string{
+			"virtual directory  /media", filepath.Join(dir, "media", "deep", "readme.txt"), "answer             the files of " + filepath.Join(dir, "media")}, "aspNetCore"},
+		{"a method that no handler takes", Question{URL: "http://shop.test/media/a.txt", Method: "PUT"}, []string{"answer             405"}, ""},
+		{"a path that no handler takes", Question{URL: "http://shop.test/media/a.gif"}, []string{"answer             404.4"}, ""},
+		{"a stopped pool", Question{URL: "http://shop.test/off/"}, []string{"answer             503: the application pool Off is stopped"}, ""},
+		{"a broken folder", Question{URL: "http://shop.test/media/bad/"}, []string{"answer             500", "error PC011", "oops"}, ""},
+		{"a path above the root", Question{URL: "http://shop.test/../x"}, []string{"answer             400"}, ""},
+		{"an unknown host", Question{URL: "http://other.test/"}, []string{"answer             400: no binding of port 80 claims the host"}, "site"},
+		{"an unknown port", Question{URL: "http://shop.test:82/"}, []string{"nobody listens on port 82", "http://shop.test:80"}, ""},
+		{"the wrong scheme", Question{URL: "https://shop.test:80/"}, []string{"does not speak https"}, ""},
+		{"any address", Question{URL: "http://shop.test:81/"}, []string{"the application Shop"}, ""},
+		{"another address", Question{URL: "http://shop.test:81/", Addr: netip.MustParseAddr("10.0.0.6")}, []string{"answer             400"}, ""},
+	} {
+		x, err := Explain(served(dir), parts(), c.q)
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		text := x.String()
+		for _, want := range c.want {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s: not told %q in\n%s", c.name, want, text)
+			}
+		}
+		if c.not != "" && strings.Contains(text, c.not) {
+			t.Errorf("%s: told %q in\n%s", c.name, c.not, text)
+		}
+		if refused := !strings.Contains(text, "answer             the "); x.Refused != refused {
+			t.Errorf("%s: refused is %v", c.name, x.Refused)
+		}
+	}
+	for _, bad := range []string{"", "shop.test", "ftp://shop.test/", "/x", "http://"} {
+		if x, err := Explain(served(dir), parts(), Question{URL: bad}); err == nil {
+			t.Errorf("%q was explained: %v", bad, x)
+		}
+	}
+}
+
+// TestExplainIsWhatServes asks the plan itself for the same paths.
+func TestExplainIsWhatServes(t *testing.T) {
+	dir := tree(t, map[string]string{
+		"applicationHost.config": hostConfig("", plainSite(1, "a", "*:80:", "a")),
+		"a/web.config":           `<configuration><system.webServer><handlers><clear /><add name="Files" path="*.txt" verb="GET" modules="StaticFileModule" requireAccess="Read" /></handlers></system.webServer></configuration>`,
+		"a/one.txt":              "one",
+		"a/sub/web.config":       "<broken",
+	})
+	p := mustBuild(t, served(dir), nil)
+	for _, path := range []string{"/one.txt", "/one.gif", "/sub/", "/sub/x.txt", "/SUB/x.txt", "/%2e%2e/x"} {
+		x, err := Explain(served(dir), parts(), Question{URL: "http://any" + path})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if path == "/%2e%2e/x" {
+			if !x.Refused {
+				t.Errorf("%s: %s", path, x.Answer)
+			}
+			continue
+		}
+		status, _ := getFrom(t, p, "any", path)
+		if x.Refused != (status >= 400) {
+			t.Errorf("%s is answered %d, and explained as %s", path, status, x.Answer)
+		}
+	}
+	if x, err := Explain(served(dir), parts(), Question{URL: "http://any/one.txt"}); err != nil || !slices.Equal(x.Modules, []string{"errorpage", "reqfilter"}) {
+		t.Errorf("%v, %v", x, err)
+	}
+}
