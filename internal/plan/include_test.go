@@ -76,3 +76,28 @@ func TestIncludedFilesThatCannotBeRead(t *testing.T) {
 		}
 	}
 }
+
+// A redirection.config that is on is named: IIS would read another file.
+func TestRedirectionIsNamed(t *testing.T) {
+	redirection := func(attributes string) string {
+		return `<configuration><configSections><section name="configurationRedirection" /></configSections><configurationRedirection ` + attributes + ` /></configuration>`
+	}
+	dir := tree(t, map[string]string{
+		"applicationHost.config": hostConfig("", plainSite(1, "A", "*:80:", "a")),
+		"redirection.config":     redirection(`enabled="false" path="\\share\config"`),
+		"a/index.html":           "a",
+	})
+	p := mustBuild(t, served(dir), nil)
+	if len(p.Problems) > 0 {
+		t.Errorf("one that is off: %v", p.Problems)
+	}
+	write(t, dir, "redirection.config", redirection(`enabled="true" path="\\share\config"`))
+	p = mustBuild(t, served(dir), p)
+	if len(p.Problems) != 1 || p.Problems[0].Subject != "configurationRedirection/@enabled" || p.Problems[0].File != filepath.Join(dir, "redirection.config") {
+		t.Errorf("one that is on: %v", p.Problems)
+	}
+	write(t, dir, "redirection.config", "<broken")
+	if _, err := Build(served(dir), parts(), p); err == nil {
+		t.Error("a broken one is passed over")
+	}
+}

@@ -3,9 +3,11 @@ package plan
 import (
 	"bytes"
 	_ "embed"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -73,7 +75,26 @@ func readServer(in Input, seed maphash.Seed) (*server, error) {
 	}
 	s.settings = settings
 	s.problems = append(s.problems, problems...)
-	return s, nil
+	return s, s.redirection(folder, seed)
+}
+
+// redirection tells what a redirection.config beside the file says: with it
+// IIS reads another file in place of this one, which would be served by
+// settings that nobody keeps any more.
+func (s *server) redirection(folder string, seed maphash.Seed) error {
+	const name = "redirection.config"
+	own, data, err := readFile(folder, name, seed)
+	s.sources = append(s.sources, own)
+	path := filepath.Join(folder, name)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return config.Problems{{Code: config.Unreadable, Pos: config.Pos{File: path}, Message: "the file cannot be read: " + cause(err)}}
+	}
+	_, problems := merge.Source{Path: path, Data: data, Server: true}.Load()
+	s.problems = append(s.problems, problems...)
+	return problems.Err()
 }
 
 // changed reports whether the file, or one that it includes, is not as it was.

@@ -237,6 +237,17 @@ var configHistory = Section{Path: "system.applicationHost/configHistory", Where:
 	{Name: "period", Type: TimeSpan, Default: "00:02:00", Range: &Range{Min: 10, Max: 2147483647, Step: 1}},
 }}}
 
+// configurationRedirection stands in a redirection.config beside
+// applicationHost.config, and has IIS read that file from elsewhere.
+var configurationRedirection = Section{Path: "configurationRedirection", Where: ServerOnly, Deny: true, Element: Element{Attributes: []Attribute{
+	{Name: "enabled", Type: Bool, Default: "false", Status: Known, Obeyed: "false"},
+	{Name: "path", Expanded: true, Status: Ignored},
+	{Name: "userName", Status: Ignored},
+	password,
+	{Name: "enableUncPolling", Type: Bool, Default: "false", Status: Ignored},
+	{Name: "pollingPeriod", Type: TimeSpan, Default: "00:03:00", Status: Ignored},
+}}}
+
 // listenerAdapters listen for other protocols than HTTP.
 var listenerAdapters = Section{Path: "system.applicationHost/listenerAdapters", Where: ServerOnly, Deny: true, Element: Element{Status: Known,
 	Collection: &Collection{Add: "add", Entry: Element{Attributes: []Attribute{

@@ -52,6 +52,7 @@ var builtin = Table{
 	applicationDependencies,
 	isapiCgiRestriction,
 	configHistory,
+	configurationRedirection,
 	listenerAdapters,
 	serviceAutoStartProviders,
 
