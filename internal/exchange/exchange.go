@@ -58,7 +58,26 @@ type Exchange struct {
 	// with false after.
 	Waiting func(bool)
 
+	// Task is what the exchange runs on, nil for a goroutine of its own.
+	Task Task
+
 	gone gone
+}
+
+// Task is shared by many exchanges of which one runs at a time. A socket is
+// waited for without harm to the others.
+type Task interface {
+	// Detach gives the exchange a goroutine of its own. It costs a
+	// microsecond, and nothing when it was done before.
+	Detach()
+}
+
+// Detach is called before the exchange waits for anything but a socket that the
+// handler forward uses: a file, a lock that is held for long, an event.
+func (x *Exchange) Detach() {
+	if x.Task != nil {
+		x.Task.Detach()
+	}
 }
 
 // Aborter is work that can be broken off from another goroutine, such as the

@@ -73,6 +73,9 @@ func (c *conn) Hold() []byte {
 	s.conn = c
 	s.x.Attach(&c.facts)
 	s.x.Waiting = s.waiting
+	if s.x.Task = nil; c.sock.Task() != nil {
+		s.x.Task = c.sock.Task()
+	}
 	c.mu.Lock()
 	c.session = s
 	c.mu.Unlock()
@@ -202,6 +205,9 @@ func (c *conn) await(woken bool) arrival {
 	if c.server.draining.Load() && c.sock.Alive() {
 		return finished
 	}
+	if c.sock.Task() != nil && c.sock.CanPark() {
+		return c.arrive()
+	}
 	parks := !woken && set.IdleTime > set.ParkAfter && c.sock.CanPark()
 	switch {
 	case woken: // the limit is that of Park
@@ -216,6 +222,23 @@ func (c *conn) await(woken bool) arrival {
 			c.close()
 		}
 		return departed
+	}
+	if err != nil || !c.idle.CompareAndSwap(true, false) {
+		return finished
+	}
+	c.sock.LimitRead(0)
+	c.session.w = n
+	return arrived
+}
+
+// arrive is await on a task: where nothing has come, the connection parks.
+func (c *conn) arrive() arrival {
+	n, err := c.sock.ReadNow(c)
+	if err == sockio.ErrDry {
+		if c.sock.Park(c.set.IdleTime) {
+			return departed
+		}
+		return finished
 	}
 	if err != nil || !c.idle.CompareAndSwap(true, false) {
 		return finished

@@ -116,6 +116,7 @@ func (c *conn) serveHTTP2(received []byte, preface string) {
 // run reads frames until the connection ends or parks.
 func (c *h2conn) run() {
 	defer c.survive()
+	c.conn.sock.Leave() // streams write, and wait for each other
 	err := c.checkPreface()
 	for err == nil {
 		c.inFrame = false

@@ -33,7 +33,8 @@ type Settings struct {
 	IdleTime   time.Duration // between requests; 120 s
 	DrainTime  time.Duration // to read away what a client still sends after its answer; 5 s
 
-	// ParkAfter is how long an idle connection keeps its goroutine: a client
+	// ParkAfter is how long an idle connection keeps its goroutine, where it
+	// is not one of the watcher's tasks: a client
 	// that asks again within it is served without a wake-up. 500 ms.
 	ParkAfter time.Duration
 
@@ -188,7 +189,9 @@ func (s *Server) start(nc net.Conn, l *Listener) {
 		go c.runSecure(l)
 		return
 	}
-	go c.run(false)
+	if c.idle.Store(true); !c.sock.Park(c.set.IdleTime) {
+		go c.run(false)
+	}
 }
 
 // addrPort returns the address of a TCP socket, zero for another. An IPv4

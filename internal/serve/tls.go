@@ -9,8 +9,8 @@ import (
 	"github.com/perchserver/perch/internal/http2"
 )
 
-// runSecure makes the connection a TLS one and serves it, with the protocol
-// that the handshake has agreed on.
+// runSecure makes the connection a TLS one. It is served with the protocol that
+// the handshake has agreed on, beginning with what came behind it.
 func (c *conn) runSecure(l *Listener) {
 	defer c.survive()
 	switch {
@@ -20,7 +20,7 @@ func (c *conn) runSecure(l *Listener) {
 	case c.facts.TLS.NegotiatedProtocol == "h2":
 		c.serveHTTP2(nil, http2.Preface)
 	default:
-		c.run(false)
+		c.sock.WakeOwner()
 	}
 }
 
@@ -41,7 +41,7 @@ func (c *conn) secure(l *Listener) bool {
 	c.sock.Through(t)
 	state := t.ConnectionState()
 	if l.Verify != nil {
-		c.facts.Authorities = l.Verify(c.sock.Net().LocalAddr(), &state)
+		c.facts.Authorities = l.Verify(c.sock.Transport().LocalAddr(), &state)
 	}
 	c.facts.TLS = &state
 	return c.idle.CompareAndSwap(true, false)

@@ -14,7 +14,6 @@ import (
 	"net"
 	"os"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
@@ -33,6 +32,14 @@ func (limitError) Temporary() bool { return true }
 // ErrAborted is what they return after Abort.
 var ErrAborted = errors.New("aborted")
 
+// ErrDry is what ReadNow returns when there is nothing to read.
+var ErrDry error = dryError{}
+
+// dryError is what any call comes to that would have to wait.
+type dryError struct{ limitError }
+
+func (dryError) Error() string { return "nothing to read now" }
+
 // Conn is one socket. One goroutine may read while another writes; Abort,
 // BreakRead, Close and the limits may be used by any.
 type Conn struct {
@@ -45,8 +52,16 @@ type Conn struct {
 	stay atomic.Uint32
 	seen uint32 // sweeper's last view of stay
 
+	// A socket of the kernel that a loop watches; fd is -1 for what is read and
+	// written by way of nc: another system, or no socket.
+	fd     int
+	loop   *loop
+	place  uint32 // in the loop
+	rd, wr side
+	ended  atomic.Bool // the peer has closed its side, or the connection is broken
+	task   *Task       // that uses the connection; nil: goroutines do
+
 	nc      net.Conn
-	raw     syscall.RawConn // nil: use nc (not Linux, or not a socket of the kernel)
 	w       *Watcher
 	index   int // in the watcher's list, -1 once taken out
 	owner   Owner
@@ -57,26 +72,20 @@ type Conn struct {
 	// looked at the present wait to write, or unsampled.
 	unsent atomic.Int64
 
-	in   readOp
-	out  writeOp
-	file *fileOp // nil until a file is sent
-	peek peekOp
-
 	layer layer // what Read and Write go through; see Through
-
-	place place // in the epoll of the watcher
 }
 
-// Owner is told what the watcher sees of a connection. Its methods must not
-// block.
+// Owner is told what the watcher sees of a connection.
 type Owner interface {
-	// Wake is called on a goroutine of its own when a parked connection has
-	// something to read, has been closed by its peer or aborted, or when its
-	// time to idle has passed.
+	// Wake is called on a task when a parked connection has something to
+	// read, has been closed by its peer or aborted, or when its time to idle
+	// has passed. It may wait for sockets; before it waits for anything else,
+	// it detaches the task. It must not panic.
 	Wake()
 
 	// Gone is called when the peer of a connection that is busy with
-	// something else (Stay) has closed its side. It may be called again.
+	// something else (Stay) has closed its side. It may be called again. It
+	// must not block.
 	Gone()
 }
 
@@ -126,19 +135,34 @@ func (c *Conn) Read(p []byte) (n int, err error) {
 	return c.receive(p)
 }
 
-// receive reads from the socket.
+// receive is Read from the socket.
 func (c *Conn) receive(p []byte) (n int, err error) {
+	if c.fd < 0 {
+		return c.readGeneral(p)
+	}
 	for {
-		if c.raw == nil {
-			n, err = c.nc.Read(p)
-		} else {
-			n, err = c.in.read(c.raw, p)
+		if err := c.wait(&c.rd, &c.readLimit); err != nil {
+			return 0, err
 		}
-		if err == nil || err == io.EOF {
+		if n, err = c.tryReceive(p); err != ErrDry {
 			return n, err
 		}
-		if !c.revive(err) {
-			return n, c.cause(err, &c.readLimit)
+	}
+}
+
+// wait waits until a system call on s may succeed.
+func (c *Conn) wait(s *side, l *limit) error {
+	for {
+		switch {
+		case c.aborted.Load():
+			return ErrAborted
+		case l.expired():
+			return ErrLimit
+		case s.take():
+			return nil
+		}
+		if !c.task.await(s) {
+			s.block()
 		}
 	}
 }
@@ -158,17 +182,52 @@ func (c *Conn) ReadHeld(h Holder) (n int, err error) {
 	if c.layer.Layer != nil {
 		return c.layer.readHeld(h)
 	}
-	for {
-		if c.raw != nil {
-			n, err = c.in.readHeld(c.raw, h)
-		} else if n, err = c.nc.Read(h.Hold()); err != nil {
+	if c.fd < 0 {
+		if n, err = c.readGeneral(h.Hold()); err != nil {
 			h.Drop()
 		}
+		return n, err
+	}
+	for {
+		if n, err = c.ReadNow(h); err != ErrDry {
+			return n, err
+		}
+		if err := c.wait(&c.rd, &c.readLimit); err != nil {
+			return 0, err
+		}
+		c.rd.again()
+	}
+}
+
+// ReadNow is ReadHeld for who would rather park than wait: with nothing to
+// read, it returns ErrDry. It is for connections that can park.
+func (c *Conn) ReadNow(h Holder) (n int, err error) {
+	if c.layer.Layer != nil {
+		return c.layer.readNow(h)
+	}
+	switch {
+	case c.aborted.Load():
+		err = ErrAborted
+	case !c.rd.take():
+		err = ErrDry
+	default:
+		n, err = c.tryReceive(h.Hold())
+	}
+	if err != nil {
+		h.Drop()
+	}
+	return n, err
+}
+
+// readGeneral reads by way of nc.
+func (c *Conn) readGeneral(p []byte) (n int, err error) {
+	for {
+		n, err = c.nc.Read(p)
 		if err == nil || err == io.EOF {
 			return n, err
 		}
 		if !c.revive(err) {
-			return 0, c.cause(err, &c.readLimit)
+			return n, c.cause(err, &c.readLimit)
 		}
 	}
 }
@@ -199,18 +258,36 @@ func (c *Conn) Write(p []byte) (n int, err error) {
 	return c.send(p)
 }
 
-// send writes to the socket.
+// send is Write to the socket.
 func (c *Conn) send(p []byte) (n int, err error) {
-	if c.raw == nil {
+	if c.fd < 0 {
 		n, err = c.writeGeneral(p)
-	} else {
-		var waited bool
-		if n, waited, err = c.out.write(c.raw, p); waited {
-			c.writeLimit.disarm()
+		if err != nil {
+			err = c.cause(err, &c.writeLimit)
+		}
+		return n, err
+	}
+	return c.writeSocket(p, 0)
+}
+
+// writeSocket writes all of p, with flags of send(2).
+func (c *Conn) writeSocket(p []byte, flags int) (n int, err error) {
+	waited := false
+	for n < len(p) && err == nil {
+		if err = c.wait(&c.wr, &c.writeLimit); err != nil {
+			break
+		}
+		var k int
+		switch k, err = c.trySend(p[n:], flags); err {
+		case ErrDry:
+			err, waited = nil, true
+			c.armWrite(patience)
+		case nil:
+			n += k
 		}
 	}
-	if err != nil {
-		err = c.cause(err, &c.writeLimit)
+	if waited {
+		c.writeLimit.disarm()
 	}
 	return n, err
 }
@@ -253,7 +330,26 @@ func (c *Conn) LimitRead(d time.Duration) {
 // the limit is set anew.
 func (c *Conn) BreakRead() {
 	c.readLimit.at.Store(limitExpired)
-	c.nc.SetReadDeadline(past())
+	c.breakOff(true, false)
+}
+
+// breakOff lets reads, or writes, that wait look at their limits.
+func (c *Conn) breakOff(reads, writes bool) {
+	switch {
+	case c.fd >= 0:
+		if reads {
+			c.signal(&c.rd, true)
+		}
+		if writes {
+			c.signal(&c.wr, true)
+		}
+	case reads && writes:
+		c.nc.SetDeadline(past())
+	case reads:
+		c.nc.SetReadDeadline(past())
+	case writes:
+		c.nc.SetWriteDeadline(past())
+	}
 }
 
 // LimitWrite makes a write fail with ErrLimit when the peer has not taken
@@ -312,10 +408,7 @@ func (c *Conn) Extend() {
 // connection is woken.
 func (c *Conn) Abort() {
 	c.aborted.Store(true)
-	c.nc.SetDeadline(past())
-	if c.Unpark() {
-		go c.owner.Wake()
-	}
+	c.breakOff(true, true)
 }
 
 // Expired reports whether the read limit has fired.
@@ -339,7 +432,7 @@ func (c *Conn) Stay(waiting bool) {
 // early. The position of f is neither used nor changed, so one open file
 // serves any number of connections. The caller keeps f open meanwhile.
 func (c *Conn) SendFile(head []byte, f *os.File, off, n int64) (int64, error) {
-	if c.raw != nil && c.layer.Layer == nil && n > 0 {
+	if c.fd >= 0 && c.layer.Layer == nil && n > 0 {
 		if sent, err := c.sendFile(head, f, off, n); err != errNoSendFile {
 			return sent, err
 		}
@@ -362,6 +455,9 @@ func (c *Conn) CloseWrite() error {
 			return err
 		}
 	}
+	if c.fd >= 0 {
+		return c.shutdown()
+	}
 	if h, ok := c.nc.(interface{ CloseWrite() error }); ok {
 		return h.CloseWrite()
 	}
@@ -372,23 +468,56 @@ func (c *Conn) CloseWrite() error {
 // connection broke, where the transport can.
 func (c *Conn) Reset() {
 	c.layer.broken = true
+	if c.fd >= 0 {
+		c.linger()
+		return
+	}
 	if l, ok := c.nc.(interface{ SetLinger(int) error }); ok {
 		l.SetLinger(0)
 	}
 }
 
-// Close closes the socket and takes it out of the watcher. A layer says so to
-// the peer first, unless the connection was aborted or is to be reset.
+// Close closes the socket and takes it out of the watcher. It is for the last
+// one who uses the connection: to break off what others do, there is Abort. A
+// layer says so to the peer first, unless the connection was aborted or is to
+// be reset.
 func (c *Conn) Close() error {
 	if c.layer.Layer != nil && !c.layer.broken && !c.aborted.Load() {
 		c.layer.CloseWrite()
 	}
-	c.w.remove(c)
+	if !c.w.remove(c) {
+		return net.ErrClosed
+	}
+	c.aborted.Store(true)
+	if c.fd >= 0 {
+		return c.closeSocket()
+	}
 	return c.nc.Close()
 }
 
-// Net returns the connection beneath, for its addresses.
-func (c *Conn) Net() net.Conn { return c.nc }
+// Quiet is Alive for one who takes an idle connection into use: on a task, what
+// the loop has been told is enough, and costs nothing. It has been told of all
+// that came before the event which it handles now.
+func (c *Conn) Quiet() bool {
+	if c.fd >= 0 && c.task != nil && c.task.state.Load() == taskAttached {
+		return !c.aborted.Load() && (c.rd.state.Load() != sideReady || c.Alive())
+	}
+	return c.Alive()
+}
+
+// Leave lets goroutines use the connection instead of its task, which is
+// detached.
+func (c *Conn) Leave() {
+	c.task.Detach()
+	c.task = nil
+}
+
+// UseTask says what uses the connection from now on: t, which waits for it on
+// its loop while it is attached, or with nil goroutines.
+func (c *Conn) UseTask(t *Task) { c.task = t }
+
+// Task returns the task that uses the connection, nil if goroutines do.
+func (c *Conn) Task() *Task { return c.task }
 
 // past is a time that has passed long ago, so a deadline that fires at once.
 func past() time.Time { return time.Unix(1, 0) }

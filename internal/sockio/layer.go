@@ -24,12 +24,21 @@ type Layer interface {
 // layer is the Layer of one connection, nil as long as there is none.
 type layer struct {
 	Layer
-	conn     *Conn
-	broken   bool    // the peer is not to be told that this is the end
-	buffered bool    // only what the layer holds already is to be read
-	drained  bool    // the last read found nothing in it
-	first    [1]byte // of a read whose buffer is not held yet
+	conn    *Conn
+	broken  bool    // the peer is not to be told that this is the end
+	calls   calls   // of what reads the layer
+	drained bool    // the last read found nothing in it
+	first   [1]byte // of a read whose buffer is not held yet
 }
+
+// calls says which reads of the socket a layer may do.
+type calls uint8
+
+const (
+	allCalls calls = iota // those that wait, too
+	dryCalls              // those that do not wait
+	noCalls               // none: only what it holds already is to be read
+)
 
 // Through lets all that follows on c go through l: reads, writes, transfers.
 // Limits and Abort go on to hold for the socket beneath. It is called before
@@ -40,7 +49,7 @@ func (c *Conn) Through(l Layer) { c.layer.Layer = l }
 // comes again.
 func (l *layer) read(p []byte) (int, error) {
 	n, err := l.Read(p)
-	l.drained = err == ErrLimit
+	l.drained = err == ErrLimit || err == ErrDry
 	if n > 0 {
 		return n, nil
 	}
@@ -49,7 +58,7 @@ func (l *layer) read(p []byte) (int, error) {
 
 // Drained reports whether nothing that could be read waits in the layer, so
 // that the socket tells all there is to know: the last read ended with
-// ErrLimit, or there is no layer. A connection that is not drained must not
+// ErrLimit or ErrDry, or there is no layer. A connection that is not drained must not
 // park, or what waits is not read until the peer sends more.
 func (c *Conn) Drained() bool { return c.layer.Layer == nil || c.layer.drained }
 
@@ -62,10 +71,18 @@ func (l *layer) readHeld(h Holder) (int, error) {
 	}
 	p := h.Hold()
 	p[0] = l.first[0]
-	l.buffered = true
+	l.calls = noCalls
 	n, _ := l.Read(p[1:]) // an error will come again
-	l.buffered = false
+	l.calls = allCalls
 	return 1 + n, nil
+}
+
+// readNow is readHeld without waiting.
+func (l *layer) readNow(h Holder) (int, error) {
+	l.calls = dryCalls
+	n, err := l.readHeld(h)
+	l.calls = allCalls
+	return n, err
 }
 
 // Transport returns the socket as a Layer wants it: it is read and written in
@@ -77,10 +94,16 @@ func (c *Conn) Transport() net.Conn { return (*transport)(c) }
 type transport Conn
 
 func (t *transport) Read(p []byte) (int, error) {
-	if t.layer.buffered {
-		return 0, ErrLimit
+	c := (*Conn)(t)
+	switch {
+	case c.layer.calls == allCalls:
+		return c.receive(p)
+	case c.aborted.Load():
+		return 0, ErrAborted
+	case c.layer.calls == noCalls || !c.rd.take():
+		return 0, ErrDry
 	}
-	return (*Conn)(t).receive(p)
+	return c.tryReceive(p)
 }
 
 func (t *transport) Write(p []byte) (int, error) { return (*Conn)(t).send(p) }

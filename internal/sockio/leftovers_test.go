@@ -26,7 +26,7 @@ func TestLeftoversAreDue(t *testing.T) {
 		{17 * time.Second, 0, true, "the next crowd, after the pause"},
 		{time.Hour, 0, false, "nobody came"},
 	} {
-		l.parked.Add(step.park)
+		l.behind.Add(step.park)
 		if got := l.due(int64(step.at)); got != step.want {
 			t.Errorf("after %v: %v, want %v: %s", step.at, got, step.want, step.why)
 		}

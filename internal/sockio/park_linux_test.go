@@ -217,8 +217,10 @@ func TestParkAndClose(t *testing.T) {
 	if n := w.Count(); n != 0 {
 		t.Errorf("%d connections are left in the watcher", n)
 	}
-	if n := len(w.poll.places); n != 0 {
-		t.Errorf("%d are left in the poller", n)
+	for _, l := range w.loops {
+		if len(l.free) != len(l.places) {
+			t.Errorf("%d are left in a loop", len(l.places)-len(l.free))
+		}
 	}
 }
 
@@ -272,12 +274,6 @@ func TestStayEnds(t *testing.T) {
 		o := newOwner()
 		c, peer := adopted(t, w, o)
 		c.Stay(true)
-		staying := func() bool {
-			w.poll.mu.Lock()
-			defer w.poll.mu.Unlock()
-			return c.place.stay != 0
-		}
-		eventually(t, "being watched", staying)
 		c.Stay(false)
 		if parks && !c.Park(time.Minute) {
 			t.Fatal("did not park")
@@ -286,7 +282,8 @@ func TestStayEnds(t *testing.T) {
 		if parks {
 			<-o.wake
 		} else {
-			eventually(t, "the event", func() bool { return !staying() })
+			eventually(t, "the event", c.ended.Load)
+			time.Sleep(3 * Tick)
 		}
 		if n := o.gone.Load(); n != 0 {
 			t.Errorf("parks %v: told %d times after the wait", parks, n)
@@ -320,11 +317,11 @@ func TestParkLeavesLeftovers(t *testing.T) {
 	t.Parallel()
 	w := newWatcher(t)
 	c, _ := adopted(t, w, newOwner())
-	if !c.Park(time.Minute) || w.left.parked.Load() != 1 {
-		t.Errorf("parked %d, want 1", w.left.parked.Load())
+	if !c.Park(time.Minute) || w.left.behind.Load() != 1 {
+		t.Errorf("parked %d, want 1", w.left.behind.Load())
 	}
 	p, _ := adopted(t, w, nil) // without an owner nothing parks
-	if p.Park(time.Minute) || w.left.parked.Load() != 1 {
+	if p.Park(time.Minute) || w.left.behind.Load() != 1 {
 		t.Error("an attempt without an owner is counted")
 	}
 }
@@ -335,7 +332,7 @@ func TestWatcherTidies(t *testing.T) {
 	w := &Watcher{done: make(chan struct{})}
 	tidied := make(chan struct{}, 10)
 	w.tidy = func() { tidied <- struct{}{} }
-	w.left.parked.Store(crowd)
+	w.left.behind.Store(crowd)
 	w.wait.Go(w.sweep)
 	select {
 	case <-tidied:

@@ -120,7 +120,7 @@ func TestAlive(t *testing.T) {
 		t.Error("an open and silent connection")
 	}
 	peer.Write([]byte("x"))
-	if rawIO {
+	if kernelSockets {
 		eventually(t, "noticing what nobody asked for", func() bool { return !c.Alive() })
 		c, peer = adopted(t, w, nil)
 		peer.Close()
@@ -413,7 +413,7 @@ func TestSlowReaderIsNotCut(t *testing.T) {
 // writing, from a file, and from another socket.
 func TestSlowReaderOnSockets(t *testing.T) {
 	t.Parallel()
-	if !rawIO {
+	if !kernelSockets {
 		t.Skip("this system cannot tell what the kernel holds")
 	}
 	const size = 640 << 10

@@ -37,7 +37,7 @@ const copySize = 64 << 10
 // counts only while src is waited for: anew at every step, or, with a minimum
 // rate, over all of them. It is off afterwards.
 func (c *Conn) Splice(src *Conn, n int64) (moved int64, err error) {
-	if c.raw != nil && src.raw != nil && c.layer.Layer == nil && src.layer.Layer == nil {
+	if c.fd >= 0 && src.fd >= 0 && c.layer.Layer == nil && src.layer.Layer == nil {
 		if moved, err = c.splice(src, n); err != errNoSplice {
 			return moved, err
 		}

@@ -17,16 +17,11 @@ const (
 )
 
 // pipe carries bytes between two sockets without passing them through user
-// space. Its closures are made once.
+// space.
 type pipe struct {
 	r, w int
 
-	want int // bytes to move in this step
-	n    int
-	err  error
-
-	fill  func(fd uintptr) bool // socket to pipe
-	drain func(fd uintptr) bool // pipe to socket
+	n int // bytes in it
 }
 
 // pipes is the free list of a watcher.
@@ -50,10 +45,7 @@ func (ps *pipes) get() (*pipe, error) {
 		return nil, err
 	}
 	unix.FcntlInt(uintptr(fds[0]), unix.F_SETPIPE_SZ, pipeSize) // a smaller pipe works too
-	p := &pipe{r: fds[0], w: fds[1]}
-	p.fill = func(fd uintptr) bool { return p.move(int(fd), p.w) }
-	p.drain = func(fd uintptr) bool { return p.move(p.r, int(fd)) }
-	return p, nil
+	return &pipe{r: fds[0], w: fds[1]}, nil
 }
 
 // put takes an empty pipe back.
@@ -85,19 +77,18 @@ func (p *pipe) close() {
 	unix.Close(p.w)
 }
 
-func (p *pipe) move(from, to int) bool {
+// move splices once.
+func move(from, to, want int) (int, error) {
 	for {
-		n, err := unix.Splice(from, nil, to, nil, p.want, unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
+		n, err := unix.Splice(from, nil, to, nil, want, unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
 		switch err {
 		case nil:
-			p.n, p.err = int(n), nil
-			return true
+			return int(n), nil
 		case syscall.EAGAIN:
-			return false
+			return 0, ErrDry
 		case syscall.EINTR:
 		default:
-			p.n, p.err = 0, err
-			return true
+			return 0, err
 		}
 	}
 }
@@ -110,7 +101,11 @@ func (c *Conn) splice(src *Conn, n int64) (moved int64, err error) {
 		return 0, errNoSplice
 	}
 	m := meter{src: src}
-	for moved < n && err == nil {
+	for passed := moved; moved < n && err == nil; {
+		if moved-passed >= sendStep {
+			passed = moved
+			c.task.pass()
+		}
 		if err = m.begin(); err != nil {
 			break
 		}
@@ -135,35 +130,45 @@ func (c *Conn) splice(src *Conn, n int64) (moved int64, err error) {
 
 // fill moves what is there, up to most bytes, from c into an empty pipe.
 func (c *Conn) fill(p *pipe, most int64) error {
-	p.want, p.err = int(min(most, pipeSize)), nil
-	err := c.raw.Read(p.fill)
-	for err != nil && c.revive(err) {
-		err = c.raw.Read(p.fill)
+	want := int(min(most, pipeSize))
+	for {
+		if err := c.wait(&c.rd, &c.readLimit); err != nil {
+			return readError(err)
+		}
+		n, err := move(c.fd, p.w, want)
+		if err == ErrDry {
+			continue
+		}
+		c.rd.again()
+		switch {
+		case err != nil:
+			return readError(err)
+		case n == 0:
+			return readError(io.EOF)
+		}
+		p.n = n
+		return nil
 	}
-	switch {
-	case err != nil:
-		return readError(c.cause(err, &c.readLimit))
-	case p.err != nil:
-		return readError(p.err)
-	case p.n == 0:
-		return readError(io.EOF)
-	}
-	return nil
 }
 
 // drain moves what fill has put into the pipe to c.
 func (c *Conn) drain(p *pipe) (moved int64, err error) {
 	defer c.writeLimit.disarm()
-	for in := p.n; in > 0; in -= p.n {
-		c.armWrite(patience)
-		p.want = in
-		if err := c.raw.Write(p.drain); err != nil {
-			return moved, &SideError{Err: c.cause(err, &c.writeLimit)}
+	for p.n > 0 {
+		if err := c.wait(&c.wr, &c.writeLimit); err != nil {
+			return moved, &SideError{Err: err}
 		}
-		if p.err != nil {
-			return moved, &SideError{Err: p.err}
+		n, err := move(p.r, c.fd, p.n)
+		if err == ErrDry {
+			c.armWrite(patience)
+			continue
 		}
-		moved += int64(p.n)
+		c.wr.again()
+		if err != nil {
+			return moved, &SideError{Err: err}
+		}
+		p.n -= n
+		moved += int64(n)
 	}
 	return moved, nil
 }

@@ -220,7 +220,7 @@ func TestSpliceBoundsCredit(t *testing.T) {
 // Pipes are kept for the next transfer when they are empty, and closed when
 // they may not be: none is lost. Not parallel: it counts descriptors.
 func TestSpliceLeaksNothing(t *testing.T) {
-	if !rawIO {
+	if !kernelSockets {
 		t.Skip("bytes do not move inside the kernel on this system")
 	}
 	w := newWatcher(t)

@@ -2,16 +2,19 @@ package sockio
 
 import (
 	"net"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
 // Tick is how often a Watcher looks: limits are kept to within two, and a
 // client that goes away while its backend is slow is noticed within three.
 const Tick = 100 * time.Millisecond
+
+// trimTicks is after how many ticks a task that nobody wanted is given back.
+const trimTicks = 10
 
 // Watcher keeps the coarse clock, enforces the limits of its connections and
 // holds those that wait without a goroutine. One serves a whole process.
@@ -23,7 +26,8 @@ type Watcher struct {
 
 	pipes   pipes
 	buffers sync.Pool // of *[copySize]byte, for what passes through user space
-	poll    *poller   // nil where the system has none: nothing parks
+	loops   []*loop   // none where the system has none: nothing parks
+	turn    atomic.Uint32
 	left    leftovers
 	tidy    func() // gives the memory of leftovers back
 	done    chan struct{}
@@ -35,11 +39,17 @@ func NewWatcher() (*Watcher, error) {
 	w := &Watcher{done: make(chan struct{}), tidy: debug.FreeOSMemory}
 	w.now.Store(time.Now().UnixNano())
 	w.buffers.New = func() any { return new([copySize]byte) }
-	p, err := newPoller()
-	if err != nil {
-		return nil, err
+	for range runtime.GOMAXPROCS(0) {
+		l, err := newLoop(w)
+		if err != nil {
+			w.release()
+			return nil, err
+		}
+		if l != nil {
+			l.number = len(w.loops)
+			w.loops = append(w.loops, l)
+		}
 	}
-	w.poll = p
 	w.wait.Go(w.sweep)
 	return w, nil
 }
@@ -48,15 +58,26 @@ func NewWatcher() (*Watcher, error) {
 // their limits are not kept any more.
 func (w *Watcher) Close() {
 	close(w.done)
-	w.wait.Wait()
-	if w.poll != nil {
-		w.poll.close()
+	for _, l := range w.loops {
+		l.close()
 	}
+	w.wait.Wait()
+	w.release()
 	w.pipes.close()
+}
+
+func (w *Watcher) release() {
+	for _, l := range w.loops {
+		l.release()
+	}
 }
 
 // Now returns the coarse time, at most a tick or two behind.
 func (w *Watcher) Now() time.Time { return time.Unix(0, w.now.Load()) }
+
+// Loops returns how many loops there are, at least 1: what is kept for each
+// of them is seldom wanted by two processors.
+func (w *Watcher) Loops() int { return max(len(w.loops), 1) }
 
 // Count returns how many connections the watcher holds.
 func (w *Watcher) Count() int {
@@ -65,39 +86,64 @@ func (w *Watcher) Count() int {
 	return len(w.conns)
 }
 
-// Adopt makes a Conn of nc. The owner may be nil for one that never parks.
+// Adopt makes a Conn of nc, which belongs to it from then on. The owner may be
+// nil for one that never parks.
 func (w *Watcher) Adopt(nc net.Conn, owner Owner) *Conn {
-	c := &Conn{nc: nc, w: w, owner: owner}
+	return w.AdoptFor(nil, nc, owner)
+}
+
+// AdoptFor is Adopt for a connection that t is to use: it belongs to the same
+// loop.
+func (w *Watcher) AdoptFor(t *Task, nc net.Conn, owner Owner) *Conn {
+	c := &Conn{fd: -1, nc: nc, w: w, owner: owner, task: t}
 	c.layer.conn = c
-	if sc, ok := nc.(syscall.Conn); ok && rawIO {
-		if raw, err := sc.SyscallConn(); err == nil {
-			c.raw = raw
-			c.in.init()
-			c.peek.init()
-			c.out.init(c)
+	if fd, ok := w.takeOver(nc); ok {
+		c.fd = fd
+		c.wr.state.Store(sideReady)
+		if t != nil {
+			c.loop = t.loop
+		} else {
+			c.loop = w.loops[int(w.turn.Add(1))%len(w.loops)]
 		}
 	}
 	w.mu.Lock()
 	c.index = len(w.conns)
 	w.conns = append(w.conns, c)
 	w.mu.Unlock()
+	if c.fd >= 0 {
+		if c.loop.add(c) != nil { // as when the system has no room for more
+			c.loop = nil
+			c.aborted.Store(true)
+		}
+	}
 	return c
 }
 
-func (w *Watcher) remove(c *Conn) {
+// takeOver makes the socket of nc one that a loop can have.
+func (w *Watcher) takeOver(nc net.Conn) (fd int, ok bool) {
+	if len(w.loops) == 0 {
+		return -1, false
+	}
+	if fd, ok = descriptor(nc); ok {
+		nc.Close()
+	}
+	return fd, ok
+}
+
+// remove takes c out of the watcher, once.
+func (w *Watcher) remove(c *Conn) bool {
 	w.mu.Lock()
-	if c.index >= 0 {
-		last := len(w.conns) - 1
-		w.conns[c.index] = w.conns[last]
-		w.conns[c.index].index = c.index
-		w.conns[last] = nil
-		w.conns = w.conns[:last]
-		c.index = -1
+	defer w.mu.Unlock()
+	if c.index < 0 {
+		return false
 	}
-	w.mu.Unlock()
-	if w.poll != nil {
-		w.poll.forget(c)
-	}
+	last := len(w.conns) - 1
+	w.conns[c.index] = w.conns[last]
+	w.conns[c.index].index = c.index
+	w.conns[last] = nil
+	w.conns = w.conns[:last]
+	c.index = -1
+	return true
 }
 
 // limit returns the coarse time d from now. The clock may be a tick behind,
@@ -113,7 +159,7 @@ func (w *Watcher) limit(d time.Duration) int64 {
 func (w *Watcher) sweep() {
 	t := time.NewTicker(Tick)
 	defer t.Stop()
-	for {
+	for tick := 1; ; tick++ {
 		select {
 		case <-w.done:
 			return
@@ -126,6 +172,12 @@ func (w *Watcher) sweep() {
 			c.look(now)
 		}
 		w.mu.Unlock()
+		for _, l := range w.loops {
+			l.unblock()
+			if tick%trimTicks == 0 {
+				w.left.behind.Add(int64(l.trim()))
+			}
+		}
 		if w.left.due(now) {
 			w.wait.Go(w.tidy) // it takes longer than a tick
 		}
@@ -138,20 +190,21 @@ func (c *Conn) look(now int64) {
 	if at := c.readLimit.at.Load(); at > 0 && now >= at {
 		// In this order: a reader that sees the limit fire may park at once,
 		// and is not to be woken from there.
-		parked := c.Unpark()
+		parked := c.rd.state.Load() == sideParked
 		if c.readLimit.expire(at, now) {
-			c.nc.SetReadDeadline(past())
-		}
-		if parked {
-			go c.owner.Wake()
+			if c.fd >= 0 {
+				c.signal(&c.rd, parked)
+			} else {
+				c.nc.SetReadDeadline(past())
+			}
 		}
 	}
 	if at := c.writeLimit.at.Load(); at > 0 {
 		c.lookWrite(at, now)
 	}
 	stay := c.stay.Load()
-	if stay&1 == 1 && stay == c.seen && c.owner != nil && c.w.poll != nil {
-		c.w.poll.watchGone(c, stay)
+	if stay&1 == 1 && stay == c.seen && c.owner != nil && c.ended.Load() {
+		c.owner.Gone()
 	}
 	c.seen = stay
 }
@@ -177,6 +230,6 @@ func (c *Conn) lookWrite(at, now int64) {
 		}
 	}
 	if c.writeLimit.expire(at, now) {
-		c.nc.SetWriteDeadline(past())
+		c.breakOff(false, true)
 	}
 }

@@ -148,8 +148,9 @@ func TestDrain(t *testing.T) {
 func TestSlowReader(t *testing.T) {
 	t.Parallel()
 	h := start(t, small)
-	h.Get("/")
 	conn := h.Dial()
+	conn.Send(head("GET", 0, 0, 0)) // the connection to the application is used again, and cut too
+	conn.Response("GET")
 	conn.Send("GET /download?bytes=1000000000 HTTP/1.1\r\nHost: a\r\n\r\n")
 	begin := time.Now()
 	harness.Eventually(t, func() bool { return h.Established() >= 2 }, "a connection on both sides")

@@ -63,6 +63,7 @@ func serve(set *Settings, x *exchange.Exchange) (again bool, err error) {
 	if err == nil || x.Response.Started || !exchange.AsError(err).Resend {
 		return false, err
 	}
+	x.Detach()
 	timer := time.NewTimer(deathNotice)
 	defer timer.Stop()
 	select {
@@ -83,6 +84,7 @@ func (*client) Deadline() (time.Time, bool) { return time.Time{}, false }
 // Done returns a channel that is closed when the client goes.
 func (c *client) Done() <-chan struct{} {
 	gone := make(closer)
+	(*exchange.Exchange)(c).Detach()
 	(*exchange.Exchange)(c).WhenGone(gone)
 	return gone
 }

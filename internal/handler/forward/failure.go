@@ -163,7 +163,7 @@ func (t *flight) fail(phase Phase, side Side, err error) error {
 	}
 	e := &exchange.Error{Status: 502, SubStatus: 3, Op: "forward", Err: f, Resend: t.mayResend(err)}
 	if e.Resend {
-		t.c.idle.drop() // what stands beside a dead connection is most likely dead too
+		t.c.drop() // what stands beside a dead connection is most likely dead too
 	}
 	return e
 }

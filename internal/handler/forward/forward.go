@@ -89,13 +89,13 @@ type Settings struct {
 type Channel struct {
 	f    *Forwarder
 	set  Settings
-	idle links
+	idle []links // by the loop of the task that uses them: nothing else touches both
 	shut atomic.Bool
 }
 
 // Channel returns a channel. It connects when it is first used.
 func (f *Forwarder) Channel(set Settings) *Channel {
-	c := &Channel{f: f, set: set}
+	c := &Channel{f: f, set: set, idle: make([]links, f.watch.Loops())}
 	f.mu.Lock()
 	f.channels[c] = struct{}{}
 	f.mu.Unlock()
@@ -108,8 +108,15 @@ func (c *Channel) Close() error {
 	delete(c.f.channels, c)
 	c.f.mu.Unlock()
 	c.shut.Store(true)
-	c.idle.drop()
+	c.drop()
 	return nil
+}
+
+// drop closes all idle connections.
+func (c *Channel) drop() {
+	for i := range c.idle {
+		c.idle[i].drop()
+	}
 }
 
 // prune looks at the idle connections of all channels, once a second.
@@ -124,7 +131,9 @@ func (f *Forwarder) prune() {
 		}
 		f.mu.Lock()
 		for c := range f.channels {
-			c.idle.prune(f.watch.Now())
+			for i := range c.idle {
+				c.idle[i].prune(f.watch.Now())
+			}
 		}
 		f.mu.Unlock()
 	}
@@ -203,7 +212,7 @@ func (t *flight) release() {
 }
 
 func (t *flight) carry() error {
-	link, err := t.c.take(t.x.Request.Idempotent())
+	link, err := t.c.take(t.x)
 	if err != nil {
 		if t.c.set.Refused != nil && errors.Is(err, syscall.ECONNREFUSED) {
 			t.c.set.Refused()

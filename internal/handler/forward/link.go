@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/perchserver/perch/internal/exchange"
 	"github.com/perchserver/perch/internal/sockio"
 )
 
@@ -39,25 +40,28 @@ type links struct {
 
 // take returns a connection, idle or new. Only a request that may be sent
 // twice goes on one that was idle for long.
-func (c *Channel) take(idempotent bool) (*link, error) {
+func (c *Channel) take(x *exchange.Exchange) (*link, error) {
+	task, _ := x.Task.(*sockio.Task)
 	now := c.f.watch.Now()
 	var oldest time.Time
-	if !idempotent {
+	if !x.Request.Idempotent() {
 		oldest = now.Add(-freshLink)
 	}
 	for {
-		l := c.idle.pop(oldest)
+		l := c.idle[task.Loop()].pop(oldest)
 		if l == nil {
-			return c.connect()
+			x.Detach()
+			return c.connect(task)
 		}
-		if now.Sub(l.since) < l.keep && l.sock.Alive() {
+		l.sock.UseTask(task)
+		if now.Sub(l.since) < l.keep && l.sock.Quiet() {
 			return l, nil
 		}
 		l.sock.Close()
 	}
 }
 
-func (c *Channel) connect() (*link, error) {
+func (c *Channel) connect(task *sockio.Task) (*link, error) {
 	limit := connectTime
 	if t := c.set.RequestTimeout; t > 0 {
 		limit = min(limit, t)
@@ -68,7 +72,7 @@ func (c *Channel) connect() (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &link{sock: c.f.watch.Adopt(nc, nil)}
+	l := &link{sock: c.f.watch.AdoptFor(task, nc, nil)}
 	l.sock.LimitWrite(c.set.RequestTimeout)
 	return l, nil
 }
@@ -94,9 +98,9 @@ func (c *Channel) put(l *link, seconds int) {
 		return
 	}
 	l.since = c.f.watch.Now()
-	c.idle.push(l)
+	c.idle[l.sock.Task().Loop()].push(l)
 	if c.shut.Load() {
-		c.idle.drop()
+		c.drop()
 	}
 }
 

@@ -3,6 +3,7 @@ package forward_test
 import (
 	"context"
 	"net"
+	"os"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -16,7 +17,7 @@ func TestIdleConnectionsMustBeSilent(t *testing.T) {
 		t.Run(method, func(t *testing.T) {
 			t.Parallel()
 			first := make(chan *peer, 1)
-			conns := make(chan net.Conn, 8)
+			conns := make(chan *os.File, 8)
 			address := make(chan string, 1)
 			r := newRig(t, func(p *peer) {
 				for p.more() {
@@ -30,7 +31,11 @@ func TestIdleConnectionsMustBeSilent(t *testing.T) {
 				to := <-address
 				address <- to
 				nc, err := net.Dial("tcp", to)
-				conns <- nc
+				if err != nil {
+					return nil, err
+				}
+				own, err := nc.(*net.TCPConn).File() // the engine takes nc over
+				conns <- own
 				return nc, err
 			}))
 			address <- r.app.Addr().String()
@@ -38,7 +43,8 @@ func TestIdleConnectionsMustBeSilent(t *testing.T) {
 			client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 			client.wantDateless(ok)
 			(<-first).send("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison")
-			idle := (<-conns).(*net.TCPConn)
+			idle := <-conns
+			defer idle.Close()
 			r.until("the bytes have arrived", func() bool { return readable(t, idle) })
 			client.send(method + " / HTTP/1.1\r\nHost: a\r\n\r\n")
 			client.wantDateless(ok)
@@ -50,7 +56,7 @@ func TestIdleConnectionsMustBeSilent(t *testing.T) {
 }
 
 // readable reports whether there is something to read.
-func readable(t *testing.T, c *net.TCPConn) (is bool) {
+func readable(t *testing.T, c *os.File) (is bool) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		t.Fatal(err)

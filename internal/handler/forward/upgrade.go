@@ -22,6 +22,7 @@ func (t *flight) switchProtocols() error {
 	if protocol != nil {
 		x.Response.Header.Add(exchange.Upgrade, protocol)
 	}
+	x.Detach()      // there are going to be two goroutines
 	x.WhenGone(nil) // reading notices it from here on
 	stream, err := x.Response.Writer.Upgrade(x)
 	if err != nil {

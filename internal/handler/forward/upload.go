@@ -38,6 +38,7 @@ func (u *upload) hold() { u.state = heldUpload }
 
 func (u *upload) start() {
 	u.state = running
+	u.flight.x.Detach()
 	u.flight.link.sock.LimitRead(0)
 	go u.run()
 }

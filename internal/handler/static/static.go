@@ -177,6 +177,7 @@ func (h *Handler) Serve(x *exchange.Exchange) error {
 	}
 	f := h.files.get(h, &x.Request.Target)
 	if f == nil {
+		x.Detach() // the disk may take its time
 		born := h.files.now()
 		var err error
 		if f, err = h.lookUp(x); err == errFolder {

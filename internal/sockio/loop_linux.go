@@ -1,0 +1,409 @@
+package sockio
+
+import (
+	"errors"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// loop waits in one epoll for the sockets that belong to it and runs what
+// happens to them, one thing at a time: it resumes the tasks that wait for them
+// and wakes the owners of those that are parked, on tasks too. A Watcher has
+// one for each processor.
+//
+// The goroutine that runs a loop may change: see replace.
+type loop struct {
+	w      *Watcher
+	number int
+	ep     int // epoll
+	bell   int // eventfd that ends a wait, for what other goroutines post
+
+	// busy is odd while a task runs on the loop, and changes with every one:
+	// the sweeper sees by it that one does not come back.
+	busy    atomic.Uint64
+	seen    uint64               // the sweeper's last view of busy
+	current atomic.Pointer[Task] // that runs, or ran last
+
+	// Of the goroutine that runs the loop.
+	queue  []errand
+	next   int // queue[:next] has been run
+	events []unix.EpollEvent
+	hit    []*Conn
+
+	mu       sync.Mutex
+	places   []*Conn // by the number in the event; nil: free
+	turns    []uint32
+	free     []uint32
+	idle     []*Task
+	spare    int // of idle, how many were never wanted since the last trim
+	posted   []errand
+	sleeping bool // a post has to ring the bell
+	running  bool // there is a driver: from the first connection on
+	ending   bool
+}
+
+// errand is something to run: a suspended task, or the owner of a connection
+// that was parked.
+type errand struct {
+	task *Task
+	wake *Conn
+}
+
+const (
+	batch = 256 // events that are fetched at once
+
+	// courtesy is after how many rounds without a wait a loop lets other
+	// goroutines run: until then they have the other processors, and the
+	// scheduler's own preemption.
+	courtesy = 32
+
+	// graceMillis is for how long a loop waits without telling the scheduler. A
+	// busy one never waits for longer, and so does not wake the scheduler's
+	// monitor, which would cost more than the wait.
+	graceMillis = 1
+
+	// idleTasks is how many tasks are kept for later.
+	idleTasks = 1024
+
+	watched = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
+)
+
+var errEnding = errors.New("the watcher is closed")
+
+func newLoop(w *Watcher) (*loop, error) {
+	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	bell, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err == nil {
+		err = unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, bell, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: -1})
+	}
+	if err != nil {
+		unix.Close(ep)
+		return nil, err
+	}
+	return &loop{w: w, ep: ep, bell: bell, events: make([]unix.EpollEvent, batch)}, nil
+}
+
+// add makes c one of the loop's.
+func (l *loop) add(c *Conn) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ending {
+		return errEnding
+	}
+	var at uint32
+	if n := len(l.free); n > 0 {
+		at, l.free = l.free[n-1], l.free[:n-1]
+	} else {
+		at = uint32(len(l.places))
+		l.places, l.turns = append(l.places, nil), append(l.turns, 0)
+	}
+	l.turns[at]++
+	e := unix.EpollEvent{Events: watched, Fd: int32(at), Pad: int32(l.turns[at])}
+	if err := unix.EpollCtl(l.ep, unix.EPOLL_CTL_ADD, c.fd, &e); err != nil {
+		l.free = append(l.free, at)
+		return err
+	}
+	l.places[at], c.place = c, at
+	if !l.running {
+		l.running = true
+		l.w.wait.Add(1)
+		go l.drive()
+	}
+	return nil
+}
+
+// remove takes c out, before its descriptor is closed.
+func (l *loop) remove(c *Conn) {
+	l.mu.Lock()
+	l.places[c.place] = nil
+	l.free = append(l.free, c.place)
+	l.mu.Unlock()
+}
+
+// replace gives the loop to a new goroutine, because the present one stays with
+// a task that was detached.
+func (l *loop) replace() {
+	l.busy.Add(1)
+	go l.drive()
+}
+
+// drive runs the loop until it ends, or until a task was detached: then another
+// goroutine has the loop, and this one belongs to the task and ends with it.
+func (l *loop) drive() {
+	for round := 1; ; round++ {
+		l.collect()
+		for l.next < len(l.queue) {
+			e := l.queue[l.next]
+			l.queue[l.next] = errand{}
+			l.next++
+			if !l.perform(e) {
+				return
+			}
+		}
+		l.queue, l.next = l.queue[:0], 0
+		if round%courtesy == 0 {
+			runtime.Gosched()
+		}
+		if l.poll(0) || !l.sleep() {
+			continue
+		}
+		if l.isEnding() {
+			l.w.wait.Done()
+			return
+		}
+		if !l.poll(graceMillis) {
+			l.poll(-1)
+		}
+		l.awake()
+	}
+}
+
+// sleep says that posts have to ring, unless something was posted already.
+func (l *loop) sleep() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.posted) > 0 {
+		return false
+	}
+	l.sleeping = true
+	return true
+}
+
+// awake says that posts need not ring.
+func (l *loop) awake() {
+	l.mu.Lock()
+	l.sleeping = false
+	l.mu.Unlock()
+}
+
+func (l *loop) isEnding() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ending
+}
+
+// post lets the loop run e, from any goroutine.
+func (l *loop) post(e errand) {
+	l.mu.Lock()
+	l.posted = append(l.posted, e)
+	ring := l.sleeping
+	l.sleeping = false
+	l.mu.Unlock()
+	if ring {
+		l.ring()
+	}
+}
+
+func (l *loop) ring() {
+	one := [8]byte{1}
+	unix.Write(l.bell, one[:])
+}
+
+// collect takes what was posted.
+func (l *loop) collect() {
+	l.mu.Lock()
+	l.queue = append(l.queue, l.posted...)
+	clear(l.posted)
+	l.posted = l.posted[:0]
+	l.mu.Unlock()
+}
+
+// perform runs one errand until its task waits or ends. It reports false if the
+// loop has another driver since then.
+func (l *loop) perform(e errand) bool {
+	t := e.task
+	if t == nil {
+		if t = l.task(); t == nil {
+			t = newTask(l)
+		}
+		e.wake.task = t
+		t.owner = e.wake.owner
+	}
+	l.current.Store(t)
+	l.busy.Add(1)
+	t.state.Store(taskAttached)
+	t.resume()
+	if !t.ended { // it waits for a socket
+		l.busy.Add(1)
+		return true
+	}
+	attached := t.state.CompareAndSwap(taskAttached, taskIdle)
+	if attached {
+		l.busy.Add(1)
+	}
+	l.rest(t)
+	return attached
+}
+
+// task returns one that has nothing to run, nil if there is none.
+func (l *loop) task() *Task {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := len(l.idle)
+	if n == 0 {
+		return nil
+	}
+	t := l.idle[n-1]
+	l.idle[n-1] = nil
+	l.idle = l.idle[:n-1]
+	l.spare = min(l.spare, n-1)
+	return t
+}
+
+// trim gives back the tasks, and so the stacks, that were not wanted since it
+// was called last. It returns how many.
+func (l *loop) trim() int {
+	l.mu.Lock()
+	surplus := slices.Clone(l.idle[:l.spare])
+	l.idle = slices.Delete(l.idle, 0, l.spare)
+	l.spare = len(l.idle)
+	l.mu.Unlock()
+	for _, t := range surplus {
+		t.discard()
+	}
+	return len(surplus)
+}
+
+// rest keeps a task that has nothing to run.
+func (l *loop) rest(t *Task) {
+	t.ended = false
+	t.state.Store(taskIdle)
+	l.mu.Lock()
+	keep := !l.ending && len(l.idle) < idleTasks
+	if keep {
+		l.idle = append(l.idle, t)
+	}
+	l.mu.Unlock()
+	if !keep {
+		t.discard()
+	}
+}
+
+// poll fetches what has happened, waiting up to a time in milliseconds (-1: for
+// ever), and notes it. It reports whether there was anything.
+func (l *loop) poll(timeout int) bool {
+	var n int
+	if timeout >= 0 {
+		r, _, e := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(l.ep), uintptr(unsafe.Pointer(&l.events[0])), batch, uintptr(timeout), 0, 0)
+		if e != 0 {
+			return false
+		}
+		n = int(r)
+	} else {
+		n, _ = unix.EpollWait(l.ep, l.events, timeout)
+	}
+	if n <= 0 {
+		return false
+	}
+	// First all of them, so that whoever runs knows what has happened to any.
+	l.hit = l.hit[:0]
+	l.mu.Lock()
+	for i := range l.events[:n] {
+		e := &l.events[i]
+		var c *Conn
+		if e.Fd >= 0 && l.turns[e.Fd] == uint32(e.Pad) {
+			c = l.places[e.Fd]
+		}
+		l.hit = append(l.hit, c)
+	}
+	l.mu.Unlock()
+	for i, c := range l.hit {
+		switch {
+		case c != nil:
+			l.note(c, l.events[i].Events)
+		case l.events[i].Fd < 0:
+			var b [8]byte
+			unix.Read(l.bell, b[:])
+		}
+	}
+	return true
+}
+
+// note keeps what an event says of c and queues who waits for it.
+func (l *loop) note(c *Conn, events uint32) {
+	const gone = unix.EPOLLRDHUP | unix.EPOLLHUP | unix.EPOLLERR
+	if events&gone != 0 {
+		c.ended.Store(true)
+	}
+	if events&(unix.EPOLLIN|gone) != 0 {
+		l.enqueue(c.rouse(&c.rd, true))
+	}
+	if events&(unix.EPOLLOUT|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		l.enqueue(c.rouse(&c.wr, true))
+	}
+}
+
+// enqueue queues an errand for this loop, or posts it to the one whose it is.
+func (l *loop) enqueue(e errand, ok bool) {
+	switch {
+	case !ok:
+	case e.task != nil && e.task.loop != l:
+		e.task.loop.post(e)
+	default:
+		l.queue = append(l.queue, e)
+	}
+}
+
+// rouse makes a side ready, and tells what its loop has to run for that.
+func (c *Conn) rouse(s *side, parked bool) (errand, bool) {
+	switch s.rouse(parked) {
+	case sideTask:
+		return errand{task: c.task}, true
+	case sideParked:
+		return errand{wake: c}, true
+	case sideBlock:
+		s.wake <- struct{}{}
+	}
+	return errand{}, false
+}
+
+// signal is rouse for all other goroutines.
+func (c *Conn) signal(s *side, parked bool) {
+	e, ok := c.rouse(s, parked)
+	switch {
+	case !ok:
+	case e.task != nil:
+		e.task.loop.post(e)
+	default:
+		c.loop.post(e)
+	}
+}
+
+// unblock gives the loop a new driver if its task has not come back since the
+// sweeper's last look: it waits for something, and has not said so.
+func (l *loop) unblock() {
+	busy := l.busy.Load()
+	stuck := busy&1 == 1 && busy == l.seen
+	l.seen = busy
+	if stuck {
+		l.current.Load().Detach()
+	}
+}
+
+// close ends the loop. Its connections stay open; nobody waits for them any
+// more.
+func (l *loop) close() {
+	l.mu.Lock()
+	l.ending = true
+	l.sleeping = false
+	l.mu.Unlock()
+	l.ring()
+}
+
+// release gives the descriptors back, once nobody drives the loop.
+func (l *loop) release() {
+	for _, t := range l.idle {
+		t.discard()
+	}
+	unix.Close(l.ep)
+	unix.Close(l.bell)
+}

@@ -1,0 +1,51 @@
+package sockio
+
+import "sync/atomic"
+
+// side is one direction of a socket that a loop watches: whether a system call
+// may succeed, and who waits until it may. The kernel tells of changes alone
+// (epoll's edges), so what it told is kept here, and taken before the call that
+// it speaks of: news that comes during the call is not lost.
+type side struct {
+	state atomic.Uint32
+	wake  chan struct{} // for a goroutine that waits; made by the first that does
+}
+
+// The states of a side.
+const (
+	sideDry    uint32 = iota // the last call found nothing, and nobody waits
+	sideReady                // a call may succeed
+	sideTask                 // the task of the connection is suspended
+	sideBlock                // a goroutine waits on wake
+	sideParked               // nobody waits; news wakes the owner
+)
+
+// take reports whether a call may succeed, and uses that up.
+func (s *side) take() bool { return s.state.CompareAndSwap(sideReady, sideDry) }
+
+// again says that the next call may succeed too.
+func (s *side) again() { s.state.CompareAndSwap(sideDry, sideReady) }
+
+// rouse makes the side ready and returns the state before, which says who waits.
+// An owner who has parked is left alone unless parked is true.
+func (s *side) rouse(parked bool) uint32 {
+	for {
+		was := s.state.Load()
+		if was == sideParked && !parked {
+			return sideDry
+		}
+		if s.state.CompareAndSwap(was, sideReady) {
+			return was
+		}
+	}
+}
+
+// block waits on the goroutine that calls. It returns when the side is ready.
+func (s *side) block() {
+	if s.wake == nil {
+		s.wake = make(chan struct{}, 1)
+	}
+	if s.state.CompareAndSwap(sideDry, sideBlock) {
+		<-s.wake
+	}
+}

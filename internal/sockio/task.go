@@ -1,0 +1,90 @@
+package sockio
+
+import (
+	"iter"
+	"sync/atomic"
+)
+
+// Task is what a loop runs the owners of its connections on: a goroutine that
+// the loop resumes itself, and that gives the processor back to the loop when it
+// has to wait for a socket. That costs a tenth of parking a goroutine and making
+// it ready again.
+//
+// While a task runs on its loop, nothing else of that loop does. So whoever has
+// to wait for anything but a socket calls Detach first. Who does not, only
+// costs the others time: a loop that stands still for a tick goes on without its
+// task, as after Detach.
+type Task struct {
+	loop    *loop
+	owner   Owner // whom it wakes when it is resumed for the first time
+	ended   bool  // Wake has returned
+	state   atomic.Uint32
+	resume  func() (struct{}, bool)
+	yield   func(struct{}) bool
+	discard func()
+}
+
+// The states of a task.
+const (
+	taskIdle      uint32 = iota // has nothing to run
+	taskAttached                // runs, and its loop waits for it
+	taskSuspended               // waits for a socket
+	taskDetached                // runs on a goroutine of its own
+)
+
+func newTask(l *loop) *Task {
+	t := &Task{loop: l}
+	t.resume, t.discard = iter.Pull(func(yield func(struct{}) bool) {
+		t.yield = yield
+		for {
+			t.owner.Wake()
+			t.owner, t.ended = nil, true
+			if !yield(struct{}{}) {
+				return
+			}
+		}
+	})
+	return t
+}
+
+// Detach says that the task may wait for something else than a socket: from now
+// on it runs on a goroutine of its own, until its owner returns. A nil Task is
+// one always.
+func (t *Task) Detach() {
+	if t != nil && t.state.CompareAndSwap(taskAttached, taskDetached) {
+		t.loop.replace()
+	}
+}
+
+// Loop returns the number of the task's loop, from 0 to one less than
+// Watcher.Loops; 0 for a nil Task.
+func (t *Task) Loop() int {
+	if t == nil {
+		return 0
+	}
+	return t.loop.number
+}
+
+// await waits until s is ready. It reports false, not having waited, when the
+// task is not on its loop.
+func (t *Task) await(s *side) bool {
+	if t == nil || !t.state.CompareAndSwap(taskAttached, taskSuspended) {
+		return false
+	}
+	if !s.state.CompareAndSwap(sideDry, sideTask) {
+		t.state.Store(taskAttached) // it is ready already
+		return true
+	}
+	t.yield(struct{}{})
+	return true
+}
+
+// pass lets everything else run that the loop has to run, in the middle of work
+// that does not wait by itself for a long time.
+func (t *Task) pass() {
+	if t == nil || !t.state.CompareAndSwap(taskAttached, taskSuspended) {
+		return
+	}
+	t.loop.queue = append(t.loop.queue, errand{task: t})
+	t.yield(struct{}{})
+}

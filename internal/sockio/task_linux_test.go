@@ -1,0 +1,204 @@
+package sockio
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// work is an owner that does something on its task, once.
+type work struct {
+	c    *Conn
+	do   func(*Conn)
+	done chan struct{}
+}
+
+func (o *work) Wake() {
+	o.do(o.c)
+	close(o.done)
+}
+
+func (o *work) Gone() {}
+
+// onTask has do called on a task of the connection that it returns the peer of.
+func onTask(t *testing.T, w *Watcher, do func(*Conn)) (peer *net.TCPConn, done chan struct{}) {
+	t.Helper()
+	a, b := sockets(t)
+	o := &work{do: do, done: make(chan struct{})}
+	o.c = w.Adopt(a, o)
+	if !o.c.Park(time.Minute) {
+		t.Fatal("did not park")
+	}
+	t.Cleanup(func() {
+		b.Close()
+		<-o.done
+		o.c.Close()
+	})
+	b.Write([]byte("0"))
+	return b, o.done
+}
+
+// one returns a watcher with a single loop.
+func one(t *testing.T) *Watcher {
+	w := newWatcher(t)
+	for _, l := range w.loops[1:] {
+		l.close()
+		l.release()
+	}
+	w.loops = w.loops[:1]
+	return w
+}
+
+// Two tasks of one loop wait for their sockets at the same time.
+func TestTasksTakeTurns(t *testing.T) {
+	t.Parallel()
+	w := one(t)
+	var at [2]atomic.Int32
+	echo := func(i int) func(*Conn) {
+		return func(c *Conn) {
+			var b [1]byte
+			for c.task.state.Load() == taskAttached {
+				if _, err := c.Read(b[:]); err != nil {
+					return
+				}
+				at[i].Add(1)
+				c.Write(b[:])
+			}
+			t.Error("detached, and nobody asked for that")
+		}
+	}
+	p, first := onTask(t, w, echo(0))
+	q, second := onTask(t, w, echo(1))
+	var b [1]byte
+	for n := int32(1); n < 50; n++ {
+		for i, peer := range []*net.TCPConn{p, q} {
+			if _, err := peer.Read(b[:]); err != nil {
+				t.Fatal(err)
+			}
+			if got := at[i].Load(); got != n {
+				t.Fatalf("task %d has read %d bytes, want %d", i, got, n)
+			}
+			peer.Write(b[:])
+		}
+	}
+	p.Close()
+	q.Close()
+	<-first
+	<-second
+}
+
+// A task that was detached may wait for what another one of its loop does.
+func TestDetach(t *testing.T) {
+	t.Parallel()
+	w := one(t)
+	for name, detach := range map[string]func(*Conn){
+		"when asked":   func(c *Conn) { c.Task().Detach() },
+		"twice":        func(c *Conn) { c.Task().Detach(); c.Task().Detach() },
+		"by the watch": func(*Conn) {}, // after a tick or two, because the loop stands still
+	} {
+		t.Run(name, func(t *testing.T) {
+			other := make(chan struct{})
+			var b [1]byte
+			peer, done := onTask(t, w, func(c *Conn) {
+				detach(c)
+				<-other
+				if c.task.state.Load() != taskDetached {
+					t.Error("waited on its loop")
+				}
+				for range 2 { // it can wait for its socket all the same
+					if _, err := c.Read(b[:]); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+			onTask(t, w, func(*Conn) { close(other) })
+			<-other
+			peer.Write([]byte("1"))
+			<-done
+		})
+	}
+}
+
+// A task is run again by its own loop, wherever the socket belongs to that it
+// waits for.
+func TestTaskWaitsForASocketOfAnotherLoop(t *testing.T) {
+	t.Parallel()
+	w := newWatcher(t)
+	if len(w.loops) < 2 {
+		t.Skip("one processor has one loop")
+	}
+	links := map[*loop]*Conn{}
+	for len(links) < 2 {
+		c, _ := adopted(t, w, nil)
+		links[c.loop] = c
+	}
+	_, done := onTask(t, w, func(c *Conn) {
+		delete(links, c.loop)
+		var link *Conn
+		for _, link = range links {
+		}
+		link.UseTask(c.Task())
+		go func() {
+			eventually(t, "waiting", func() bool { return link.rd.state.Load() == sideTask })
+			link.BreakRead()
+		}()
+		var b [1]byte
+		if _, err := link.Read(b[:]); err != ErrLimit {
+			t.Errorf("read: %v, want the limit", err)
+		}
+		if c.task.state.Load() != taskAttached {
+			t.Error("detached, and nobody asked for that")
+		}
+	})
+	<-done
+}
+
+// Many connections, closed and aborted in all states, with tasks that detach
+// now and then: every owner comes to its end.
+func TestTasksEnd(t *testing.T) {
+	t.Parallel()
+	w := newWatcher(t)
+	var all sync.WaitGroup
+	for i := range 200 {
+		all.Go(func() {
+			peer, done := onTask(t, w, func(c *Conn) {
+				if i%5 == 0 {
+					c.Task().Detach()
+				}
+				var b [4]byte
+				for {
+					if _, err := c.Read(b[:]); err != nil {
+						return
+					}
+					if i%7 == 0 {
+						c.task.pass()
+					}
+					if _, err := c.Write(b[:]); err != nil {
+						return
+					}
+				}
+			})
+			var b [8]byte
+			for range i % 4 {
+				peer.Read(b[:])
+				peer.Write([]byte("x"))
+			}
+			if i%3 == 0 {
+				peer.SetLinger(0)
+			}
+			peer.Close()
+			<-done
+		})
+	}
+	all.Wait()
+	for _, l := range w.loops {
+		eventually(t, "giving the tasks back", func() bool {
+			l.trim()
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return len(l.idle) == 0
+		})
+	}
+}
