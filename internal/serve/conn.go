@@ -417,7 +417,9 @@ func (s *session) cut(err error) {
 	s.conn.set.Log.Debug("response cut", "request", s.x.ID(), "err", err)
 	if s.out.framing == untilClose {
 		s.conn.sock.Reset()
+		return
 	}
+	s.linger() // what was sent is to arrive
 }
 
 // rest reads away what the handler left of the request body, so that the
