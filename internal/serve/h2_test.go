@@ -1,11 +1,17 @@
 package serve
 
 import (
+	"bytes"
 	"fmt"
+	"io"
+	"maps"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/net/http2"
+
+	"github.com/perchserver/perch/internal/exchange"
 )
 
 // h2ok is what comes back for a response with a length.
@@ -27,7 +33,15 @@ func TestH2Exchanges(t *testing.T) {
 }
 
 func testH2Exchanges(t *testing.T, on starter) {
-	v := on(t, Settings{}, pages)
+	late := maps.Clone(pages)
+	late["/late-read"] = func(x *exchange.Exchange) error {
+		x.Response.Status, x.Response.Length = 200, -1
+		x.Response.Writer.WriteHead(x)
+		x.Response.Writer.Flush()
+		_, err := io.Copy(io.Discard, x.Request.Body)
+		return err
+	}
+	v := on(t, Settings{}, late)
 	v.journal.wait("panic while handling a request")
 	get := func(path string) func(c *h2client) uint32 {
 		return func(c *h2client) uint32 { return c.get(path) }
@@ -51,7 +65,7 @@ func testH2Exchanges(t *testing.T, on starter) {
 		{"length", post("/echo", "hello", "content-length: 5"), h2ok("hello")},
 		{"length 0", post("/echo", "", "content-length: 0"), h2ok("")},
 		{"no length", post("/echo", "hello"), h2ok("hello")},
-		{"buffered", post("/buffered", "hello"), h2ok("true hello")},
+		{"buffered", post("/buffered", "hello", "content-length: 5"), h2ok("true hello")},
 		{"not read", post("/ignore", "hello"), h2ok("ignored")},
 		{"read in part", post("/part", "hello"), h2ok("began hel")},
 		{"large", post("/echo", strings.Repeat("x", 16000)), h2ok(strings.Repeat("x", 16000))},
@@ -96,6 +110,21 @@ func testH2Exchanges(t *testing.T, on starter) {
 			c.fr.WriteData(id, true, []byte("hello"))
 			return id
 		}, ":status: 100\n" + h2ok("hello")},
+
+		{"continue, not waited for", func(c *h2client) uint32 {
+			var both bytes.Buffer // one packet
+			fr := http2.NewFramer(&both, nil)
+			fr.WriteHeaders(http2.HeadersFrameParam{StreamID: c.next, BlockFragment: c.encode(head("POST", "/echo", "expect: 100-continue")...), EndHeaders: true})
+			fr.WriteData(c.next, false, []byte("he"))
+			c.nc.Write(both.Bytes())
+			time.Sleep(20 * time.Millisecond)
+			c.fr.WriteData(c.next, true, []byte("llo"))
+			c.next += 2
+			return c.next - 2
+		}, h2ok("hello")},
+		{"continue, too late", func(c *h2client) uint32 {
+			return c.open(false, head("POST", "/late-read", "expect: 100-continue")...)
+		}, ":status: 200\n\n[INTERNAL_ERROR]"},
 
 		// What handlers do wrong. Before the head has left, another takes its
 		// place; afterwards the stream is broken off.

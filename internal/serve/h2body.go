@@ -152,10 +152,11 @@ func (b *h2body) Read(p []byte) (int, error) {
 			b.sent = true
 			return 0, io.EOF
 		}
-		if err := b.ask(); err != nil {
+		if !b.expect {
+			b.pause()
+		} else if err := b.ask(); err != nil {
 			return 0, b.fail(err)
 		}
-		b.pause()
 	}
 }
 
@@ -195,12 +196,9 @@ func (b *h2body) fail(err error) error {
 	return err
 }
 
-// ask tells a client that waits to be asked for the body to send it, once.
-// The lock is held, but not while it is sent.
+// ask tells a client that waits to be asked for the body to send it. The lock
+// is held, but not while that is sent: the body may come meanwhile.
 func (b *h2body) ask() error {
-	if !b.expect {
-		return nil
-	}
 	if b.st.x.Response.Started {
 		return badBody(errNotAsked)
 	}
