@@ -97,11 +97,11 @@ func TestH2LengthsThatLie(t *testing.T) {
 			seen.Add(1)
 		}
 		n, err := io.Copy(io.Discard, x.Request.Body)
+		if string(x.Request.Target.Path) == "/lie" && (err == nil || n >= x.Request.Length) {
+			whole.Add(1)
+		}
 		if err != nil {
 			return err
-		}
-		if string(x.Request.Target.Path) == "/lie" {
-			whole.Add(1)
 		}
 		return answer(x, 200, fmt.Sprint(n))
 	}))
@@ -141,6 +141,7 @@ func TestH2LengthsThatLie(t *testing.T) {
 // A client that takes a request back is noticed by who works for it.
 func TestH2Reset(t *testing.T) {
 	t.Parallel()
+	opened := false
 	began, noticed := make(chan string, 1), make(chan string, 1)
 	v := onSockets(t, Settings{}, exchange.HandlerFunc(func(x *exchange.Exchange) error {
 		path := string(x.Request.Target.Path)
@@ -159,8 +160,10 @@ func TestH2Reset(t *testing.T) {
 		case "/write":
 			x.Response.Status, x.Response.Length = 200, -1
 			x.Response.Writer.WriteHead(x)
-			began <- path
-			for {
+			for n := 0; ; n++ {
+				if n == 6 { // beyond this, it waits
+					began <- path
+				}
 				if _, err := x.Response.Writer.Write(make([]byte, 10_000)); err != nil {
 					break
 				}
@@ -171,8 +174,12 @@ func TestH2Reset(t *testing.T) {
 		noticed <- path
 		return exchange.Errorf(502, 0, "work", "in vain")
 	}))
-	for _, path := range []string{"/wait", "/read", "/write"} {
+	for _, path := range []string{"/wait", "/read", "/write", "/write"} {
 		c := v.dial2()
+		if path == "/write" && opened { // this time, it waits for the window of the connection
+			c = v.dial2(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 20})
+		}
+		opened = path == "/write"
 		id := c.open(false, head("POST", path)...)
 		<-began
 		c.fr.WriteRSTStream(id, http2.ErrCodeCancel)
@@ -239,6 +246,11 @@ func TestH2WebSocket(t *testing.T) {
 			}
 			return err
 		},
+		"/return": func(x *exchange.Exchange) error {
+			accept(x)
+			_, err := x.Response.Writer.Upgrade(x)
+			return err
+		},
 		"/403": func(x *exchange.Exchange) error { return answer(x, 403, "no") },
 	})
 	connect := func(path string) []string {
@@ -265,6 +277,7 @@ func TestH2WebSocket(t *testing.T) {
 		"/403":       ":status: 403\ncontent-length: 2\n\nno",
 		"/plain":     ":status: 502\ncontent-length: 0\n\n", // a 200 that is no tunnel
 		"/wrong-key": h2bare(502, "Bad Gateway.\n"),
+		"/return":    ":status: 200\nsec-websocket-protocol: chat\n\n[CANCEL]",
 		"/close":     ":status: 200\nsec-websocket-protocol: chat\n\n[CANCEL]",
 	} {
 		id := c.open(false, connect(path)...)
@@ -275,6 +288,27 @@ func TestH2WebSocket(t *testing.T) {
 	id = c.open(false, append([]string{":method: CONNECT", ":protocol: other"}, connect("/echo")[2:]...)...)
 	if got, want := c.answer(id), h2bare(501, "Not Implemented: This protocol is not served here.\n"); strings.TrimSuffix(got, "[end NO_ERROR]") != want {
 		t.Errorf("another protocol: %q", got)
+	}
+}
+
+// An upload that waits on another goroutine can be broken off.
+func TestH2Interrupt(t *testing.T) {
+	t.Parallel()
+	c := onSockets(t, Settings{}, exchange.HandlerFunc(func(x *exchange.Exchange) error {
+		read := make(chan error)
+		go func() {
+			_, err := io.Copy(io.Discard, x.Request.Body)
+			read <- err
+		}()
+		x.Request.Body.Interrupt()
+		if err := <-read; err != errInterrupted {
+			t.Errorf("reading ended with %v", err)
+		}
+		return answer(x, 200, "")
+	})).dial2()
+	id := c.open(false, head("POST", "/")...)
+	if got := c.answer(id); got != h2ok("") && got != h2ok("")+"[end NO_ERROR]" {
+		t.Errorf("got %q", got)
 	}
 }
 
@@ -354,7 +388,8 @@ func TestH2Parks(t *testing.T) {
 		return false
 	}
 	for range 5 {
-		if got := c.answer(c.open(true, head("GET", "/a", "x-own: in the table")...)); got != h2ok("GET /a") {
+		// No body comes back, so the client has nothing to say afterwards.
+		if got := c.answer(c.open(true, head("GET", "/204", "x-own: in the table")...)); got != ":status: 204\n\n" {
 			t.Fatalf("got %q", got)
 		}
 		eventually(t, "parking", parked)

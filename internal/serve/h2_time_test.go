@@ -146,7 +146,7 @@ func TestH2Drain(t *testing.T) {
 		if string(x.Request.Target.Path) == "/slow" {
 			<-release
 		}
-		return answer(x, 200, "served")
+		return answer(x, 200, "") // no body: the client has nothing to say afterwards
 	}), func(v *host) {
 		release = make(chan struct{})
 		c := v.dial2()
@@ -163,13 +163,13 @@ func TestH2Drain(t *testing.T) {
 		if c.away.LastStreamID != late {
 			t.Errorf("last call for stream %d, want %d", c.away.LastStreamID, late)
 		}
-		if got := c.answer(late); got != h2ok("served") {
+		if got := c.answer(late); got != h2ok("") {
 			t.Errorf("late: %q", got)
 		}
 		refused := c.get("/refused") // behind the last call
 		time.Sleep(10 * time.Second)
 		close(release)
-		if got := c.answer(slow); got != h2ok("served") {
+		if got := c.answer(slow); got != h2ok("") {
 			t.Errorf("slow: %q", got)
 		}
 		if code := c.rest(); code != "NO_ERROR" || c.heads[refused] != "" {
@@ -246,4 +246,49 @@ func TestH2ClientThatDoesNotRead(t *testing.T) {
 			t.Errorf("cut after %v, %v", time.Since(begin), err)
 		}
 	})
+}
+
+// What is gathered for a client that does not read is bounded, whether it is
+// bodies or the heads of many small answers.
+func TestH2MemoryForAClientThatDoesNotRead(t *testing.T) {
+	for _, path := range []string{"/body", "/heads"} {
+		t.Run(path, func(t *testing.T) {
+			var written, served atomic.Int64
+			timed(t, exchange.HandlerFunc(func(x *exchange.Exchange) error {
+				served.Add(1)
+				if path == "/heads" {
+					x.Response.Header.AddName([]byte("x"), []byte(strings.Repeat("~", 2000)))
+					return answer(x, 200, "")
+				}
+				x.Response.Status, x.Response.Length = 200, -1
+				x.Response.Writer.WriteHead(x)
+				for {
+					n, err := x.Response.Writer.Write(make([]byte, 16<<10))
+					if err != nil {
+						return err
+					}
+					written.Add(int64(n))
+				}
+			}), func(v *host) {
+				c := v.dial2(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 30}, http2.Setting{ID: http2.SettingHeaderTableSize, Val: 0})
+				c.fr.WriteWindowUpdate(0, 1<<30)
+				go func() {
+					for id := uint32(1); path == "/heads" || id < 20; id += 2 {
+						h := http2.HeadersFrameParam{StreamID: id, BlockFragment: c.encode(head("GET", path)...), EndStream: true, EndHeaders: true}
+						if c.fr.WriteHeaders(h) != nil {
+							return
+						}
+					}
+				}()
+				time.Sleep(2 * time.Second) // in fake time: all that can be done is done
+				if n := written.Load(); n > 4*maxPending {
+					t.Errorf("%d bytes were taken", n)
+				}
+				if n := served.Load(); n > 2*maxControl/2000+h2Streams {
+					t.Errorf("%d requests were answered", n)
+				}
+				c.nc.Close()
+			})
+		})
+	}
 }

@@ -160,7 +160,6 @@ func (w *h2writer) frames(p []byte, end bool) error {
 		w.wait.moved(c, n)
 		c.h2.Data(&w.st.Stream, p[:n], end && n == len(p))
 		p = p[n:]
-		c.room.Signal()
 	}
 	return nil
 }
