@@ -81,10 +81,11 @@ type Daemon struct {
 
 	mu      sync.Mutex // a change at a time
 	current atomic.Pointer[plan.Plan]
-	debug   []*logs.Debug
 	told    map[string]bool // problems of the running plan
 
-	retiring sync.WaitGroup // pools that no plan has any more
+	retiring sync.WaitGroup     // applications that no plan has any more
+	retire   context.Context    // ends when they have to end at once
+	hurry    context.CancelFunc // ends it
 }
 
 // Start starts everything, in this order: clock and idle connections, the
@@ -93,6 +94,7 @@ type Daemon struct {
 // started is stopped again.
 func Start(o Options) (*Daemon, error) {
 	d := &Daemon{opts: o, certs: certs.NewTable(o.Log), issuer: issuer{environ: o.Environ, log: o.Log}}
+	d.retire, d.hurry = context.WithCancel(context.Background())
 	steps := []func() error{d.startWatcher, d.startSystem, d.build, d.startServer, d.startControl}
 	for _, step := range steps {
 		if err := step(); err != nil {
@@ -130,6 +132,7 @@ func (d *Daemon) build() error {
 		return err
 	}
 	d.secure(p)
+	p.Commit(nil, "", "start")
 	d.current.Store(p)
 	d.tell(p.Problems)
 	if p.Problems.HasErrors() {
@@ -212,8 +215,8 @@ func (d *Daemon) output(application string, pid int, stream string, line []byte)
 }
 
 // applicationLog opens the debug log that the environment and web.config ask
-// for, beside the host's log (spec 5.4). It is open until the host stops.
-func (d *Daemon) applicationLog(application *worker.Settings, settings map[string]string) *slog.Logger {
+// for, beside the host's log (spec 5.4).
+func (d *Daemon) applicationLog(application *worker.Settings, settings map[string]string) (*slog.Logger, io.Closer) {
 	environ := func(name string) string {
 		for _, e := range d.opts.Environ {
 			if n, value, ok := strings.Cut(e, "="); ok && strings.EqualFold(n, name) {
@@ -239,8 +242,7 @@ func (d *Daemon) applicationLog(application *worker.Settings, settings map[strin
 	if err != nil {
 		d.opts.Log.Warn("the debug log is not as it should be", "err", err)
 	}
-	d.debug = append(d.debug, debug)
-	return debug.Logger(d.opts.Log)
+	return debug.Logger(d.opts.Log), debug
 }
 
 // tell logs the problems of a plan that were not in the one before.
@@ -320,19 +322,21 @@ func (d *Daemon) adopt(before, next *plan.Plan, c change) {
 	d.server.SetHandler(next.Handler)
 	d.useSockets()
 	d.files.follow(next)
-	for _, pool := range next.Commit(before, c.touched, c.why) {
-		d.retiring.Go(func() { d.retire(pool) })
+	for _, a := range next.Commit(before, c.touched, c.why) {
+		d.retiring.Go(func() { d.end(a) })
 	}
 	if (c.asked || c.touched != "") && !next.Problems.HasErrors() {
 		d.opts.Log.Info("configuration taken over", "why", c.why)
 	}
 }
 
-// retire stops a pool that no plan has any more.
-func (d *Daemon) retire(p *worker.Pool) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+// end stops the pool of an application that no plan has any more.
+func (d *Daemon) end(a *plan.Application) {
+	ctx, cancel := context.WithTimeout(d.retire, time.Minute)
 	defer cancel()
-	p.Stop(ctx)
+	if err := a.Stop(ctx); err != nil {
+		d.opts.Log.Warn("the log of an application did not close", "application", a.Name, "err", err)
+	}
 }
 
 // awaitStarts lets starts end that requests wait for: those requests came
@@ -365,21 +369,16 @@ func (d *Daemon) Stop(ctx context.Context) error {
 	if d.server != nil {
 		d.server.StopAccepting()
 	}
-	var stopping sync.WaitGroup
-	for app := range d.running().Applications {
-		if app.Pool != nil {
-			stopping.Go(func() {
-				awaitStarts(ctx, app.Pool)
-				app.Pool.Stop(ctx)
-			})
-		}
-	}
+	defer d.hurry()
+	defer context.AfterFunc(ctx, d.hurry)()
+	stopped := make(chan error, 1)
+	go func() { stopped <- d.stopApplications(ctx) }()
 	if d.server != nil {
 		if err := d.server.Shutdown(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("requests were cut: %w", err))
 		}
 	}
-	stopping.Wait()
+	errs = append(errs, <-stopped)
 	d.retiring.Wait()
 	for _, g := range []*listen.Group{d.sockets, d.reopened} {
 		if g != nil {
@@ -403,8 +402,26 @@ func (d *Daemon) Stop(ctx context.Context) error {
 	if d.watcher != nil {
 		d.watcher.Close()
 	}
-	for _, log := range d.debug {
-		errs = append(errs, log.Close())
+	return errors.Join(errs...)
+}
+
+// stopApplications stops those of the running plan, all at once.
+func (d *Daemon) stopApplications(ctx context.Context) error {
+	var stopping sync.WaitGroup
+	var mu sync.Mutex
+	var errs []error
+	for a := range d.running().Applications {
+		if a.Pool == nil {
+			continue
+		}
+		stopping.Go(func() {
+			awaitStarts(ctx, a.Pool)
+			err := a.Stop(ctx)
+			mu.Lock()
+			errs = append(errs, err)
+			mu.Unlock()
+		})
 	}
+	stopping.Wait()
 	return errors.Join(errs...)
 }

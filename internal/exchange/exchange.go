@@ -159,6 +159,10 @@ type Conn struct {
 	// X-Forwarded-For. On a unix socket it is the loopback address alone.
 	RemoteText string
 
+	// Site is what the site that was asked for last holds the connection to.
+	// Nil where nobody keeps count.
+	Site *Tie
+
 	// TLS is nil on a clear connection. A certificate of the client that can be
 	// trusted has VerifiedChains beside it; another one proves nothing.
 	TLS *tls.ConnectionState

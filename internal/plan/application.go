@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"reflect"
 	"slices"
@@ -33,6 +34,7 @@ type Application struct {
 
 	Settings            *worker.Settings // nil for files alone
 	Pool                *worker.Pool     // nil for files alone
+	log                 io.Closer        // of the pool; nil: it has none of its own
 	IgnoreConfigChanges bool             // disallowRotationOnConfigChange
 
 	node     *site.Node    // of its root
@@ -58,6 +60,19 @@ func (a *Application) Changed(b *Application) bool {
 		s.Line, s.AppOffline, s.Connect = nil, nil, nil
 	}
 	return !reflect.DeepEqual(x, y)
+}
+
+// Stop stops the pool as worker.Pool.Stop does, and closes its log. An
+// application of files alone has nothing to stop.
+func (a *Application) Stop(ctx context.Context) error {
+	if a.Pool == nil {
+		return nil
+	}
+	a.Pool.Stop(ctx)
+	if a.log == nil {
+		return nil
+	}
+	return a.log.Close()
 }
 
 // application reads what rules the root of an application, and sets up its
@@ -211,11 +226,11 @@ func (r *reader) worker(a *Application, def *appDefinition, s *merge.Settings, w
 	a.IgnoreConfigChanges = strings.EqualFold(keys["disallowrotationonconfigchange"], "true")
 	r.connect(set, e, keys)
 	if was != nil && was.Pool != nil {
-		a.Pool = was.Pool
+		a.Pool, a.log = was.Pool, was.log
 	} else {
 		log := r.parts.Log
 		if r.parts.AppLog != nil {
-			log = r.parts.AppLog(set, keys)
+			log, a.log = r.parts.AppLog(set, keys)
 		}
 		a.Pool = worker.New(set, r.parts.Machine, log)
 	}

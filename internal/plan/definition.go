@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/perchserver/perch/internal/config"
 	"github.com/perchserver/perch/internal/listen"
@@ -22,6 +23,9 @@ type definition struct {
 	hsts     *hsts.Settings  // nil: none
 	places   []config.Pos    // of each of bindings; nil: the command line
 	apps     []appDefinition // that of the root first
+
+	connections int64         // at most; 0: as many as come
+	idle        time.Duration // of a connection; 0: as all
 }
 
 // appDefinition is an application of a site.

@@ -10,6 +10,7 @@ package plan
 import (
 	"crypto/tls"
 	"hash/maphash"
+	"io"
 	"log/slog"
 	"strings"
 
@@ -68,8 +69,9 @@ type Parts struct {
 	Owner func(folder string) (account *worker.Account, warning string, err error)
 
 	// AppLog returns the log of one application, which gets the host's lines
-	// about it and what its debug settings ask for. Nil: Log.
-	AppLog func(settings *worker.Settings, handlerSettings map[string]string) *slog.Logger
+	// about it and what its debug settings ask for, and what closes it. Nil:
+	// Log.
+	AppLog func(settings *worker.Settings, handlerSettings map[string]string) (*slog.Logger, io.Closer)
 
 	// Output is given each line that an application writes. Nil: dropped.
 	Output func(application string, pid int, stream string, line []byte)
@@ -259,7 +261,11 @@ func (b *builder) table() *site.Table {
 	for _, s := range b.plan.Sites {
 		for _, l := range s.def.bindings {
 			for _, addr := range l.Addrs() {
-				all = append(all, site.Binding{Port: l.Port, Addr: addr, Host: l.Host, Site: s.tree})
+				claim := site.Binding{Port: l.Port, Addr: addr, Host: l.Host, Site: s.tree, Idle: s.def.idle}
+				if s.def.connections > 0 {
+					claim.Quota = s.quota
+				}
+				all = append(all, claim)
 			}
 		}
 	}
@@ -269,16 +275,22 @@ func (b *builder) table() *site.Table {
 }
 
 // Commit lets the pools follow the plan, which becomes the running one in
-// place of before. Workers are replaced if what they run with has changed, or
+// place of before, nil for the first. Workers are replaced if what they run with has changed, or
 // if their application is in the folder touched, whose web.config was
-// written; empty: none was. It cannot fail. The pools returned have no
-// application any more: the caller stops them.
-func (p *Plan) Commit(before *Plan, touched, why string) (retired []*worker.Pool) {
+// written; empty: none was. It cannot fail. The pools of the applications that
+// it returns are nobody's any more: the caller retires them.
+func (p *Plan) Commit(before *Plan, touched, why string) (retired []*Application) {
+	for _, s := range p.Sites {
+		s.quota.Limit(s.def.connections)
+	}
+	if before == nil {
+		return nil
+	}
 	for _, s := range before.Sites {
 		for _, was := range s.Applications {
 			is := p.application(s.Name, was.Path)
 			if was.Pool != nil && (is == nil || is.Pool != was.Pool) {
-				retired = append(retired, was.Pool)
+				retired = append(retired, was)
 			}
 			if was.Pool == nil || is == nil || is.Pool != was.Pool || p.kept[is] {
 				continue

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"math"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -172,6 +173,13 @@ func (s *server) define(certificates bool) ([]*definition, config.Problems) {
 		d.applications(def, e)
 		if len(def.apps) == 0 || !e.Bool("serverAutoStart") {
 			continue // told, or stopped
+		}
+		limits := e.Child("limits")
+		if most := limits.Int("maxConnections"); most < math.MaxUint32 {
+			def.connections = max(most, 1)
+		}
+		if limits.Attribute("connectionTimeout").Set {
+			def.idle = limits.Duration("connectionTimeout")
 		}
 		d.bindings(def, e)
 		if h := e.Child("hsts"); h.Bool("enabled") {

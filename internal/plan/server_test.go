@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/perchserver/perch/internal/config"
+	"github.com/perchserver/perch/internal/exchange"
 	"github.com/perchserver/perch/internal/worker"
 )
 
@@ -229,7 +230,7 @@ func TestReloadTouchesOnlyWhatChanged(t *testing.T) {
 	write(t, dir, "applicationHost.config", sites(plainSite(4, "d", "*:80:d.test", "c")))
 	moved := mustBuild(t, served(dir), other)
 	retired := moved.Commit(other, "", "test")
-	if len(retired) != 1 || retired[0] != other.application("c", "/").Pool {
+	if len(retired) != 1 || retired[0] != other.application("c", "/") {
 		t.Errorf("retired %v, want the pool of the site that went", retired)
 	}
 	for _, name := range []string{"a", "b"} {
@@ -353,5 +354,46 @@ func TestReloadSeesIncludedFiles(t *testing.T) {
 		if _, body := getFrom(t, p, "any", "/"); body != want {
 			t.Errorf("%.80q, want %q; %v", body, want, p.Problems)
 		}
+	}
+}
+
+func TestLimitsOfASite(t *testing.T) {
+	text := func(most string) string {
+		return hostConfig("", strings.Replace(plainSite(1, "a", "*:80:a.test", "a"), "</site>",
+			`<limits maxConnections="`+most+`" connectionTimeout="00:00:07" /></site>`, 1)+plainSite(2, "b", "*:80:b.test", "a"))
+	}
+	dir := tree(t, map[string]string{"applicationHost.config": text("1"), "a/index.html": "a"})
+	p := mustBuild(t, served(dir), nil)
+	p.Commit(nil, "", "start")
+	var ties [2]exchange.Tie
+	status := func(p *Plan, tie int, host string) int {
+		x, w := ask("GET", "/")
+		x.Conn.Local, x.Conn.Site, x.Request.Host = netip.MustParseAddrPort("10.0.0.5:80"), &ties[tie], []byte(host)
+		if err := p.Handler.Serve(x); err != nil {
+			t.Fatal(err)
+		}
+		return w.Status
+	}
+	if got := status(p, 0, "a.test"); got != 200 || ties[0].Idle() != 7*time.Second {
+		t.Errorf("the first connection: %d, idle for %v", got, ties[0].Idle())
+	}
+	if got := status(p, 1, "a.test"); got != 503 {
+		t.Errorf("the second connection: %d", got)
+	}
+	if got := status(p, 1, "b.test"); got != 200 {
+		t.Errorf("another site: %d", got)
+	}
+	// A reload counts those that are open.
+	write(t, dir, "applicationHost.config", text("2"))
+	next := mustBuild(t, served(dir), p)
+	if got := status(next, 1, "a.test"); got != 503 {
+		t.Errorf("the new limit holds before the plan does: %d", got)
+	}
+	next.Commit(p, "", "test")
+	if got := status(next, 1, "a.test"); got != 200 {
+		t.Errorf("there is room for a second: %d", got)
+	}
+	if got := next.Sites[0].quota.Open(); got != 2 {
+		t.Errorf("%d connections are counted, want 2", got)
 	}
 }

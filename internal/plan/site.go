@@ -10,6 +10,7 @@ import (
 
 	"github.com/perchserver/perch/internal/config"
 	"github.com/perchserver/perch/internal/config/merge"
+	"github.com/perchserver/perch/internal/exchange"
 	"github.com/perchserver/perch/internal/site"
 )
 
@@ -23,6 +24,7 @@ type Site struct {
 	tree     *site.Tree
 	reader   *reader
 	problems config.Problems // found while the plan was built
+	quota    *exchange.Quota // of connections; all plans with the site share it
 
 	asksClients bool // for certificates, in the handshake
 }
@@ -47,11 +49,11 @@ func (b *builder) site(def *definition) (*Site, error) {
 	if prev != nil && prev.reader.host == b.host && prev.def.same(def) && !prev.reader.changed() {
 		return prev, nil
 	}
-	s := &Site{Name: def.name, def: def}
+	s := &Site{Name: def.name, def: def, quota: new(exchange.Quota)}
 	r := newReader(b.host, def, &s.problems)
 	s.reader = r
 	if prev != nil {
-		r.good = prev.reader.good
+		r.good, s.quota = prev.reader.good, prev.quota
 	}
 	r.checkMounts()
 	for _, d := range byDepth(def.apps) {

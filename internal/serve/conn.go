@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/perchserver/perch/internal/exchange"
 	"github.com/perchserver/perch/internal/http1"
@@ -20,6 +21,7 @@ type conn struct {
 	set    *Settings // in force when it was accepted
 	sock   *sockio.Conn
 	facts  exchange.Conn
+	tie    exchange.Tie // is facts.Site
 
 	// h2 drives the connection once it is one of HTTP/2, nil before.
 	h2 atomic.Pointer[h2conn]
@@ -208,17 +210,18 @@ func (c *conn) await(woken bool) arrival {
 	if c.sock.Task() != nil && c.sock.CanPark() {
 		return c.arrive()
 	}
-	parks := !woken && set.IdleTime > set.ParkAfter && c.sock.CanPark()
+	idle := c.idleTime()
+	parks := !woken && idle > set.ParkAfter && c.sock.CanPark()
 	switch {
 	case woken: // the limit is that of Park
 	case parks:
 		c.sock.LimitRead(set.ParkAfter)
 	default:
-		c.sock.LimitRead(set.IdleTime)
+		c.sock.LimitRead(idle)
 	}
 	n, err := c.sock.ReadHeld(c)
 	if parks && err == sockio.ErrLimit {
-		if !c.sock.Park(set.IdleTime - set.ParkAfter) {
+		if !c.sock.Park(idle - set.ParkAfter) {
 			c.close()
 		}
 		return departed
@@ -235,7 +238,7 @@ func (c *conn) await(woken bool) arrival {
 func (c *conn) arrive() arrival {
 	n, err := c.sock.ReadNow(c)
 	if err == sockio.ErrDry {
-		if c.sock.Park(c.set.IdleTime) {
+		if c.sock.Park(c.idleTime()) {
 			return departed
 		}
 		return finished
@@ -246,6 +249,15 @@ func (c *conn) arrive() arrival {
 	c.sock.LimitRead(0)
 	c.session.w = n
 	return arrived
+}
+
+// idleTime is how long the connection may be idle: as the site says that it
+// was used for last, else as all may.
+func (c *conn) idleTime() time.Duration {
+	if d := c.tie.Idle(); d > 0 {
+		return d
+	}
+	return c.set.IdleTime
 }
 
 // serve answers the requests in the buffer, reading on where one is not

@@ -223,7 +223,7 @@ func (c *h2conn) limit() error {
 		wait = set.HeaderTime - passed
 	case busy:
 		c.since = time.Time{}
-	case passed >= set.IdleTime:
+	case passed >= c.conn.idleTime():
 		return errIdle
 	case c.leaving == staying && c.conn.sock.CanPark():
 		if passed >= set.ParkAfter && !c.sending && c.h2.Pending() == 0 && c.conn.sock.Drained() {
@@ -231,7 +231,7 @@ func (c *h2conn) limit() error {
 		}
 		wait = max(set.ParkAfter-passed, sockio.Tick)
 	default:
-		wait = set.IdleTime - passed
+		wait = c.conn.idleTime() - passed
 	}
 	if c.leaving == announced {
 		wait = farewell
@@ -300,7 +300,7 @@ func (c *h2conn) park() bool {
 	c.conn.server.frames.Put(c.in)
 	c.in, c.spare, c.ready, c.serving = nil, nil, nil, nil
 	c.r, c.w = 0, 0
-	return c.leaving == staying && c.conn.sock.Park(set.IdleTime-set.ParkAfter)
+	return c.leaving == staying && c.conn.sock.Park(c.conn.idleTime()-set.ParkAfter)
 }
 
 // wake continues a parked connection.

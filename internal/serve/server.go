@@ -173,7 +173,7 @@ func (s *Server) accept(l Listener) {
 // start takes a connection on.
 func (s *Server) start(nc net.Conn, l *Listener) {
 	c := &conn{server: s, set: s.set.Load()}
-	c.facts = exchange.Conn{Serial: s.serial.Add(1), Listener: l.URL, RemoteText: "127.0.0.1"}
+	c.facts = exchange.Conn{Serial: s.serial.Add(1), Listener: l.URL, RemoteText: "127.0.0.1", Site: &c.tie}
 	if c.facts.Remote = addrPort(nc.RemoteAddr()); c.facts.Remote.IsValid() {
 		c.facts.Local = addrPort(nc.LocalAddr())
 		c.facts.RemoteText = c.facts.Remote.String()
@@ -207,6 +207,7 @@ func addrPort(a net.Addr) netip.AddrPort {
 
 // forget is called once for every connection, when it is closed.
 func (s *Server) forget(c *conn) {
+	c.tie.End()
 	s.mu.Lock()
 	delete(s.conns, c)
 	s.mu.Unlock()

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/perchserver/perch/internal/exchange"
 )
@@ -30,6 +31,11 @@ type Binding struct {
 	Addr netip.Addr // local address without a zone; zero: every address
 	Host string     // empty: any host name; "*.example.com": every name below example.com
 	Site *Tree
+
+	// Quota bounds the connections of the site, and Idle how long one may be
+	// idle. Nil, and 0: as all are.
+	Quota *exchange.Quota
+	Idle  time.Duration
 }
 
 // port is what is claimed of one port.
@@ -109,6 +115,9 @@ func (t *Table) Serve(x *exchange.Exchange) error {
 	b := t.Find(x.Conn.Local, x.Request.Host)
 	if b == nil {
 		return t.failed(errUnclaimedHost).Serve(x)
+	}
+	if !x.Conn.Site.To(b.Quota, b.Idle) {
+		return t.failed(errTooMany).Serve(x)
 	}
 	node, err := b.Site.Resolve(&x.Request.Target)
 	if err != nil {
@@ -202,6 +211,9 @@ var (
 	errUnclaimedHost = &exchange.Error{Status: 400, Op: "find site",
 		Public: "No site answers to this host name",
 		Err:    errors.New("no binding claims the host of the request")}
+	errTooMany = &exchange.Error{Status: 503, Op: "find site", Close: true,
+		Public: "The site has as many connections as it may have",
+		Err:    errors.New("the connections of the site have reached maxConnections")}
 	errTwoReadings = &exchange.Error{Status: 400, Op: "find configuration",
 		Public: "The path can be read in two ways",
 		Err:    errors.New("with its encoded slashes taken as separators, the path belongs to another configuration node")}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/perchserver/perch/internal/exchange"
 )
@@ -91,7 +92,7 @@ var requests = map[string]string{
 }
 
 func ask(host string) *exchange.Exchange {
-	x := &exchange.Exchange{Conn: &exchange.Conn{Local: netip.MustParseAddrPort("10.0.0.9:80")}}
+	x := &exchange.Exchange{Conn: &exchange.Conn{Local: netip.MustParseAddrPort("10.0.0.9:80"), Site: new(exchange.Tie)}}
 	x.Request.Host = []byte(host)
 	x.Request.Target.Path = []byte("/api/orders/17")
 	return x
@@ -123,5 +124,33 @@ func BenchmarkTable(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+func TestASiteHasItsConnections(t *testing.T) {
+	tree := NewTree(&Node{Chain: exchange.HandlerFunc(func(*exchange.Exchange) error { return nil })}, newDisk())
+	var quota exchange.Quota
+	quota.Limit(1)
+	table := NewTable([]Binding{{Port: 80, Host: "few", Site: tree, Quota: &quota, Idle: time.Minute}, {Port: 80, Site: tree}}, failed)
+	var ties [2]exchange.Tie
+	ask := func(tie int, host string) error {
+		x := ask(host)
+		x.Conn.Site = &ties[tie]
+		return table.Serve(x)
+	}
+	if err := ask(0, "few"); err != nil || ties[0].Idle() != time.Minute {
+		t.Errorf("the first connection: %v, idle for %v", err, ties[0].Idle())
+	}
+	if err := ask(1, "few"); err != errTooMany {
+		t.Errorf("the second connection: %v", err)
+	}
+	if err := ask(1, "other"); err != nil {
+		t.Errorf("another site: %v", err)
+	}
+	if err := ask(0, "other"); err != nil || ties[0].Idle() != 0 {
+		t.Errorf("the first goes over: %v, idle for %v", err, ties[0].Idle())
+	}
+	if err := ask(1, "few"); err != nil {
+		t.Errorf("there is room again: %v", err)
 	}
 }

@@ -48,7 +48,7 @@ var siteElements = []Element{
 		},
 	}}},
 	{Name: "limits", Attributes: []Attribute{
-		{Name: "maxBandwidth", Type: Uint, Default: "4294967295", Range: &Range{Min: 1024, Max: 4294967295}}, // bytes a second
+		{Name: "maxBandwidth", Type: Uint, Default: "4294967295", Range: &Range{Min: 1024, Max: 4294967295}, Status: Known, Obeyed: "4294967295"}, // bytes a second
 		{Name: "maxConnections", Type: Uint, Default: "4294967295"},
 		{Name: "connectionTimeout", Type: TimeSpan, Default: "00:02:00", Range: &Range{Max: 65535, Step: 1}},
 		{Name: "maxUrlSegments", Type: Uint, Default: "32", Range: &Range{Max: 16383}, Status: Known, Restricts: true},
@@ -206,7 +206,7 @@ var webLimits = Section{Path: "system.applicationHost/webLimits", Where: ServerO
 	{Name: "connectionTimeout", Type: TimeSpan, Default: "00:02:00", Range: &Range{Max: 65535, Step: 1}},
 	{Name: "headerWaitTimeout", Type: TimeSpan, Default: "00:00:00", Range: &Range{Max: 65535, Step: 1}}, // 0: 120 seconds
 	{Name: "minBytesPerSecond", Type: Uint, Default: "240"},                                              // sent; 0: no minimum
-	{Name: "maxGlobalBandwidth", Type: Uint, Default: "4294967295", Range: &Range{Min: 1024, Max: 4294967295}},
+	{Name: "maxGlobalBandwidth", Type: Uint, Default: "4294967295", Range: &Range{Min: 1024, Max: 4294967295}, Status: Known, Obeyed: "4294967295"},
 	{Name: "demandStartThreshold", Type: Uint, Default: "2147483647", Range: &Range{Min: 10, Max: 2147483647}, Status: Known},
 	{Name: "dynamicIdleThreshold", Type: Uint, Default: "0", Range: &Range{Max: 10000}, Status: Known, Obeyed: "0"}, // per cent of memory
 	{Name: "dynamicRegistrationThreshold", Type: Uint, Default: "100", Range: &Range{Min: 10, Max: 4294967295}, Status: Ignored},
