@@ -129,13 +129,25 @@ type Source struct {
 	File  string // as it is told in problems
 	text  string // decoded, without the byte order mark
 	lines []int  // offset of the first byte of every line
+	runes []int  // how many characters stand before every stride of bytes
 }
+
+// stride is how many bytes are looked at, at most, to count the characters of
+// a line up to a place: a file of one line may have very many places.
+const stride = 4 << 10
 
 // newSource indexes the lines of a text. Lines end with "\n", "\r\n" or "\r"
 // (XML 1.0 section 2.11).
 func newSource(file, text string) *Source {
 	s := &Source{File: file, text: text, lines: []int{0}}
+	runes := 0
 	for i := 0; i < len(text); i++ {
+		if i%stride == 0 {
+			s.runes = append(s.runes, runes)
+		}
+		if utf8.RuneStart(text[i]) {
+			runes++
+		}
 		if text[i] == '\n' || (text[i] == '\r' && (i+1 == len(text) || text[i+1] != '\n')) {
 			s.lines = append(s.lines, i+1)
 		}
@@ -157,8 +169,26 @@ func (s *Source) Pos(offset int) config.Pos {
 	return config.Pos{
 		File:   s.File,
 		Line:   line + 1,
-		Column: 1 + utf8.RuneCountInString(s.text[s.lines[line]:offset]),
+		Column: 1 + s.before(offset) - s.before(s.lines[line]),
 	}
+}
+
+// before counts the characters before an offset.
+func (s *Source) before(offset int) int {
+	i := offset / stride
+	if i >= len(s.runes) { // behind the last byte, where a stride would begin
+		i = len(s.runes) - 1
+	}
+	if i < 0 {
+		return 0 // of an empty text
+	}
+	n := s.runes[i]
+	for _, c := range []byte(s.text[i*stride : offset]) {
+		if utf8.RuneStart(c) {
+			n++
+		}
+	}
+	return n
 }
 
 // line returns the number of the line that holds offset, from 0.

@@ -112,6 +112,38 @@ func TestPos(t *testing.T) {
 	}
 }
 
+// Columns of a long line count its characters, wherever the strides end in
+// which they are counted.
+func TestPosInLongLines(t *testing.T) {
+	t.Parallel()
+	text := strings.Repeat("x", stride-1) + "é\n" + strings.Repeat("aé𝄞", 2*stride) + "\n" + strings.Repeat("y", 2*stride-1)
+	s := newSource("f", text)
+	line, start := 1, 0
+	for offset, r := range text + "$" { // "$" for the place behind the text
+		want := config.Pos{File: "f", Line: line, Column: 1 + utf8.RuneCountInString(text[start:offset])}
+		if offset%97 == 0 || offset%stride < 4 || offset == len(text) {
+			if got := s.Pos(offset); got != want {
+				t.Fatalf("offset %d: %v, want %v", offset, got, want)
+			}
+		}
+		if r == '\n' {
+			line, start = line+1, offset+1
+		}
+	}
+	if got := newSource("f", "").Pos(0); got != (config.Pos{File: "f", Line: 1, Column: 1}) {
+		t.Errorf("an empty text: %v", got)
+	}
+}
+
+// Places in one line of ten megabytes cost no more than others: problems and
+// warnings may be many.
+func BenchmarkPosInLongLine(b *testing.B) {
+	s := newSource("f", strings.Repeat("x", 10<<20))
+	for i := 0; b.Loop(); i++ {
+		s.Pos((i * 7919) % (10 << 20))
+	}
+}
+
 func TestEncodings(t *testing.T) {
 	t.Parallel()
 	const body = "<r a=\"ä𝄞\"/>"
