@@ -126,6 +126,9 @@ func (m *merger) unique(c *schema.Collection, entries []directive) {
 
 // duplicate reports an entry e whose key the entry first has already.
 func (m *merger) duplicate(c *schema.Collection, e, first *element) {
+	if m.problems.Full() {
+		return
+	}
 	var keys []string
 	for _, k := range c.Keys() {
 		keys = append(keys, k.Name+` "`+e.value(k.Name).Text+`"`)

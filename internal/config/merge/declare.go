@@ -69,6 +69,9 @@ func (l *loader) declaration(n *xmldoc.Node, path string) {
 		d.where = schema.Where(e.value("allowDefinition").Number)
 	}
 	l.file.declared[path] = d
+	for end := strings.LastIndexByte(path, '/'); end > 0; end = strings.LastIndexByte(path[:end], '/') {
+		l.file.groups[path[:end]] = true
+	}
 }
 
 // declared reports whether this file or its parent declares a section.
@@ -83,16 +86,5 @@ func (l *loader) declared(path string) bool {
 
 // declaredGroup reports whether a declared section stands below path.
 func (l *loader) declaredGroup(path string) bool {
-	files := []*File{l.file}
-	if l.parent != nil {
-		files = append(files, l.parent)
-	}
-	for _, f := range files {
-		for d := range f.declared {
-			if strings.HasPrefix(d, path+"/") {
-				return true
-			}
-		}
-	}
-	return false
+	return l.file.groups[path] || (l.parent != nil && l.parent.groups[path])
 }

@@ -24,6 +24,7 @@ type File struct {
 	table    schema.Table
 	scopes   []*scope               // in the order of the file
 	declared map[string]declaration // by the path of the section
+	groups   map[string]bool        // that hold declared sections
 	includes []string
 }
 
@@ -116,7 +117,7 @@ func (s Source) load(table schema.Table) (*File, config.Problems) {
 	}
 	l := &loader{
 		reader: reader{
-			file: &File{path: s.Path, server: s.Server, table: table, declared: map[string]declaration{}}, src: doc.Source, problems: problems,
+			file: &File{path: s.Path, server: s.Server, table: table, declared: map[string]declaration{}, groups: map[string]bool{}}, src: doc.Source, problems: problems,
 		},
 		parent:  s.Parent,
 		open:    s.Open,
@@ -211,6 +212,9 @@ func (l *loader) group(n *xmldoc.Node, path string, s *scope) {
 }
 
 func (l *loader) unknownSection(n *xmldoc.Node, group string) {
+	if l.problems.Full() {
+		return
+	}
 	p := config.Problem{Code: config.UnknownSection, Message: "unknown section <" + n.Name + ">"}
 	if group != "" {
 		p.Message += " in <" + group[strings.LastIndexByte(group, '/')+1:] + ">"

@@ -3,6 +3,7 @@ package merge
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -365,18 +366,47 @@ func TestNotDoneOnce(t *testing.T) {
 	}
 }
 
-// A large collection is merged in time that grows with its size alone.
-func TestLargeCollection(t *testing.T) {
+// A large file is read and merged in time that grows with its size alone,
+// also if it is one line and everything in it is wrong. Some of these have
+// taken minutes, which is more than a test may.
+func TestLargeFiles(t *testing.T) {
 	t.Parallel()
-	var b strings.Builder
-	const n = 20_000
-	for i := range n {
-		fmt.Fprintf(&b, `<mimeMap fileExtension=".%d" mimeType="a/b"/>`, i)
+	const n = 60_000
+	many := func(format string) string {
+		var b strings.Builder
+		for i := range n {
+			b.WriteString(strings.ReplaceAll(format, "$", strconv.Itoa(i)))
+		}
+		return b.String()
 	}
-	file := mustLoad(t, "f", webServer("<staticContent>"+b.String()+"</staticContent>"))
-	settings, problems := Effective([]Layer{{File: file, At: "/"}}, "/", nil)
-	if len(problems) > 0 || len(settings.Section("system.webServer/staticContent").Entries()) != n {
-		t.Error(problems)
+	for name, text := range map[string]string{
+		"entries":           webServer("<staticContent>" + many(`<mimeMap fileExtension=".$" mimeType="a/b"/>`) + "</staticContent>"),
+		"removals":          webServer("<staticContent>" + many(`<mimeMap fileExtension=".$" mimeType="a/b"/><remove fileExtension=".$"/>`) + "</staticContent>"),
+		"duplicates":        webServer("<staticContent>" + many(`<mimeMap fileExtension=".a" mimeType="a/b"/>`) + "</staticContent>"),
+		"children":          webServer("<staticContent>" + many(`<clientCache/>`) + "</staticContent>"),
+		"unknown elements":  webServer("<staticContent>" + many(`<mimeMaq$/>`) + "</staticContent>"),
+		"unknown sections":  webServer(many(`<aspNetCora$/>`)),
+		"unknown values":    webServer("<staticContent>" + many(`<mimeMap fileExtension=".$" mimeTyp="a/b"/>`) + "</staticContent>"),
+		"locations":         "<configuration>" + many(`<location path="a" overrideMode="Deny"><system.webServer/></location>`) + "</configuration>",
+		"locked locations":  "<configuration>" + many(`<location path="$" overrideMode="Deny"><system.webServer><asp bufferingOn="true"/></system.webServer></location>`) + "</configuration>",
+		"sections again":    webServer(many(`<asp bufferingOn="true"/>`)),
+		"declarations":      "<configuration><configSections>" + many(`<section name="a$"/>`) + "</configSections>" + many(`<b$/>`) + "</configuration>",
+		"declared sections": "<configuration><configSections>" + many(`<section name="a$"/>`) + "</configSections>" + many(`<a$/>`) + "</configuration>",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			file, problems := Load("f", []byte(text))
+			if len(problems) > config.MaxErrors+10 {
+				t.Errorf("%d problems", len(problems))
+			}
+			if file == nil {
+				return
+			}
+			_, problems = Effective([]Layer{{File: file, At: "/"}, {File: file, At: "/a"}}, "/a", nil)
+			if len(problems) > config.MaxErrors+10 {
+				t.Errorf("%d problems", len(problems))
+			}
+		})
 	}
 }
 

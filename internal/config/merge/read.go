@@ -269,6 +269,9 @@ func (r *reader) required(n *xmldoc.Node, e *element, must func(*schema.Attribut
 }
 
 func (r *reader) unknownElement(n *xmldoc.Node, parent string, s *schema.Element) {
+	if r.problems.Full() {
+		return
+	}
 	p := config.Problem{Code: config.UnknownElement, Message: "unknown element <" + n.Name + "> in <" + parent + ">"}
 	names := s.ElementNames()
 	if len(names) == 0 {
@@ -326,6 +329,9 @@ func (r *reader) attributes(n *xmldoc.Node, s *schema.Element, path string, sect
 }
 
 func (r *reader) unknownAttribute(a *xmldoc.Attr, parent string, s *schema.Element) {
+	if r.problems.Full() {
+		return
+	}
 	p := config.Problem{Code: config.UnknownAttribute, Message: "unknown attribute " + a.Name + " on <" + parent + ">"}
 	names := s.AttributeNames()
 	if len(names) == 0 {
