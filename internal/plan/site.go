@@ -108,7 +108,7 @@ type reader struct {
 
 	mu      sync.Mutex // held for what a reload asks for
 	sources []source
-	folders []string // whose content the site depends on
+	folders map[string]bool // whose content the site depends on
 }
 
 // mount is a URL path with a physical folder of its own: a virtual directory.
@@ -121,12 +121,13 @@ type mount struct {
 
 func newReader(h *host, def *definition, problems *config.Problems) *reader {
 	r := &reader{
-		host:   h,
-		def:    def,
-		told:   make(map[string]bool),
-		apps:   make(map[string]*Application),
-		layers: map[string][]merge.Layer{"/": h.base},
-		good:   &goodFiles{files: make(map[string]*merge.File)},
+		host:    h,
+		def:     def,
+		told:    make(map[string]bool),
+		apps:    make(map[string]*Application),
+		layers:  map[string][]merge.Layer{"/": h.base},
+		good:    &goodFiles{files: make(map[string]*merge.File)},
+		folders: make(map[string]bool),
 	}
 	r.limitsAt = h.limitsAt
 	if h.in.Explained {
@@ -204,10 +205,8 @@ func (r *reader) depend(s source) {
 // visit notes that the site depends on the content of a folder.
 func (r *reader) visit(folder string) {
 	r.mu.Lock()
-	known := slices.Contains(r.folders, folder)
-	if !known {
-		r.folders = append(r.folders, folder)
-	}
+	known := r.folders[folder]
+	r.folders[folder] = true
 	r.mu.Unlock()
 	if !known && r.parts.Visited != nil {
 		r.parts.Visited(folder)
@@ -230,7 +229,7 @@ func (r *reader) changed() bool {
 func (r *reader) eachFolder(f func(string)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, folder := range r.folders {
+	for folder := range r.folders {
 		f(folder)
 	}
 }

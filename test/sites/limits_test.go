@@ -15,11 +15,13 @@ func limited(site, attributes string) string {
 
 func TestConnectionsOfASite(t *testing.T) {
 	t.Parallel()
-	port := freePort(t)
-	text := page(t, "few")
-	s := newServer(t, limited(site(1, "few", []string{"127.0.0.1:" + port + ":few.test"}, "/="+text), `maxConnections="1"`),
-		site(2, "many", []string{"127.0.0.1:" + port + ":"}, "/="+page(t, "many")))
-	s.start(t, 2)
+	s := newServer(t)
+	_, port := s.startAt(t, "127.0.0.1", func(port string) []string {
+		return []string{
+			limited(site(1, "few", []string{"127.0.0.1:" + port + ":few.test"}, "/="+page(t, "few")), `maxConnections="1"`),
+			site(2, "many", []string{"127.0.0.1:" + port + ":"}, "/="+page(t, "many")),
+		}
+	})
 	addr := "127.0.0.1:" + port
 	const ask = "GET / HTTP/1.1\r\nHost: few.test\r\n\r\n"
 	first := harness.Dial(t, addr)

@@ -5,7 +5,6 @@ package sites
 
 import (
 	"fmt"
-	"net"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -86,15 +85,19 @@ func get(t *testing.T, addr, host, path string) (status int, body string) {
 	return r.StatusCode, r.Text()
 }
 
-// freePort is one that nobody listens on. Another program may take it before
-// it is used, which the port 0 of a binding avoids.
-func freePort(t *testing.T) string {
+// startAt runs a host on a port that the system chose, on one address or on
+// all (*), and then gives it the sites that sites returns for the port: nobody
+// else can take it meanwhile.
+func (s *server) startAt(t *testing.T, address string, sites func(port string) []string) (h *harness.Host, port string) {
 	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	s.sites = []string{site(99, "first", []string{address + ":0:first.test"}, "/="+page(t, "first"))}
+	s.write(t)
+	h = s.start(t, 1)
+	port = h.URL[strings.LastIndexByte(h.URL, ':')+1:]
+	s.sites = sites(port)
+	s.write(t)
+	if out, code := s.reload(t); code != 0 {
+		t.Fatalf("perch reload: %d %s", code, out)
 	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
+	return h, port
 }

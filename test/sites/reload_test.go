@@ -42,13 +42,13 @@ func TestReloadConcernsWhatChanged(t *testing.T) {
 	tree := len(h.Tree())
 
 	// One site goes, another comes with a port and a path below it.
-	port := freePort(t)
-	s.sites = []string{site(3, "comes", []string{"127.0.0.1:" + port + ":"}, "/="+page(t, "new"), "/below="+page(t, "below")), stays}
+	added := "127.0.0.2" + strings.TrimPrefix(h.Addr(), "127.0.0.1")
+	s.sites = []string{site(3, "comes", []string{added + ":"}, "/="+page(t, "new"), "/below="+page(t, "below")), stays}
 	s.write(t)
 	if out, code := s.reload(t); code != 0 || out != s.path+": taken over\n" {
 		t.Errorf("perch reload: %d %q", code, out)
 	}
-	if _, body := get(t, "127.0.0.1:"+port, "x", "/below/"); body != "below" {
+	if _, body := get(t, added, "x", "/below/"); body != "below" {
 		t.Errorf("the new site answers %q", body)
 	}
 	harness.Eventually(t, func() bool {

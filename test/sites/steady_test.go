@@ -226,11 +226,13 @@ func TestThousandReloads(t *testing.T) {
 		n = 50
 	}
 	app := harness.Go()
-	port := freePort(t)
-	stays := site(1, "stays", []string{"127.0.0.1:" + port + ":stays.test"}, "/="+app.Folder(t), "/files="+page(t, "a file"))
-	other := site(2, "other", []string{"127.0.0.1:" + port + ":other.test", "127.0.0.1:" + freePort(t) + ":"}, "/="+app.Folder(t))
-	s := newServer(t, stays)
-	h := s.start(t, 1)
+	var stays, other string
+	s := newServer(t)
+	h, port := s.startAt(t, "127.0.0.1", func(port string) []string {
+		stays = site(1, "stays", []string{"127.0.0.1:" + port + ":stays.test"}, "/="+app.Folder(t), "/files="+page(t, "a file"))
+		other = site(2, "other", []string{"127.0.0.1:" + port + ":other.test", "127.0.0.1:0:"}, "/="+app.Folder(t))
+		return []string{stays}
+	})
 	ctx, rest := context.WithCancel(t.Context())
 	defer rest()
 	l := &load{t: t, addr: "127.0.0.1:" + port, ctx: ctx, counts: map[string]int{}}
