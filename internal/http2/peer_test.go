@@ -38,7 +38,6 @@ type peer struct {
 	open    map[uint32]*Stream
 	log     []string
 	err     error // that ended the connection
-	keep    bool  // answered streams are not released
 }
 
 func newPeer(tb testing.TB) *peer {

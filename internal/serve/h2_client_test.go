@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"slices"
 	"strings"
 	"testing"
 
@@ -176,13 +175,4 @@ func (c *h2client) rest() string {
 		return "no GOAWAY"
 	}
 	return c.away.ErrCode.String()
-}
-
-// sorted is a list of streams by number.
-func sorted(m map[uint32]string) (ids []uint32) {
-	for id := range m {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	return ids
 }

@@ -1,7 +1,7 @@
 package serve
 
 import (
-	"crypto/tls"
+	"context"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -427,7 +427,8 @@ func TestH2Churn(t *testing.T) {
 	var clients sync.WaitGroup
 	end := time.Now().Add(2 * time.Second)
 	for range 4 {
-		tr := &http2.Transport{AllowHTTP: true, DialTLS: func(string, string, *tls.Config) (net.Conn, error) { return v.dial(), nil }}
+		tr := &http.Transport{Protocols: new(http.Protocols), DialContext: func(context.Context, string, string) (net.Conn, error) { return v.dial(), nil }}
+		tr.Protocols.SetUnencryptedHTTP2(true)
 		for range 6 {
 			clients.Go(func() {
 				for time.Now().Before(end) {
@@ -441,7 +442,7 @@ func TestH2Churn(t *testing.T) {
 }
 
 // one is a random request of a client.
-func one(t *testing.T, tr *http2.Transport) {
+func one(t *testing.T, tr *http.Transport) {
 	path := []string{"/echo", "/echo", "/echo", "/wait", "/ignore", "/panic"}[rand.IntN(6)]
 	body := strings.Repeat(string(rune('a'+rand.IntN(26))), rand.IntN(3)*rand.IntN(100_000))
 	req, _ := http.NewRequest("POST", "http://a"+path, strings.NewReader(body))
