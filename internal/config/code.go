@@ -48,6 +48,7 @@ const (
 	NoPhysicalPath Code = "PC053"
 	NoRoot         Code = "PC054"
 	NoCertificate  Code = "PC055"
+	BadCertificate Code = "PC056"
 )
 
 // Explanation is what the reference says of a code.
@@ -135,6 +136,8 @@ var explanations = [...]Explanation{
 		"Every site has exactly one application with the path \"/\", and every application one virtual directory with the path \"/\"."},
 	{NoCertificate, Error, "an https binding without a certificate of its own",
 		"IIS keeps the certificate outside of the file. Perch reads it from certificateFile: a PEM file, a PFX file (with certificatePassword or certificatePasswordFile), or a folder with one for each host. --cert stands in where it is missing."},
+	{BadCertificate, Error, "a certificate that cannot be used, or that clients will refuse",
+		"The message says which file, and why. Handshakes for the binding are refused as long as there is none that works; a certificate that has expired or is for other names is shown all the same."},
 }
 
 // Explanations returns what the reference says of every code, in their order.

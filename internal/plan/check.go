@@ -2,7 +2,9 @@ package plan
 
 import (
 	"errors"
+	"log/slog"
 
+	"github.com/perchserver/perch/internal/certs"
 	"github.com/perchserver/perch/internal/config"
 	"github.com/perchserver/perch/internal/site"
 )
@@ -26,9 +28,27 @@ func Check(in Input, parts Parts) (config.Problems, error) {
 			}
 		}
 		v.visit("/", s.Applications[0].node)
+		p.Problems = append(p.Problems, s.badCertificates()...)
 	}
 	p.Problems.Sort()
 	return p.Problems, nil
+}
+
+// badCertificates reads the certificates that the bindings of a site name.
+func (s *Site) badCertificates() (all config.Problems) {
+	for i, c := range s.def.shown {
+		if c.source.Path == "" {
+			continue
+		}
+		b := certs.Binding{URL: s.def.bindings[i].URL, Host: s.def.bindings[i].Host, Sources: []certs.Source{c.source},
+			AskClient: s.asksClients, Authorities: c.authorities}
+		for _, err := range certs.NewTable(slog.New(slog.DiscardHandler)).Apply([]certs.Binding{b}) {
+			problem := c.bad
+			problem.Message = err.Error()
+			all = append(all, problem)
+		}
+	}
+	return all
 }
 
 // visitor reads all folders of a site.

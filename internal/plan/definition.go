@@ -71,6 +71,10 @@ func (d *definition) unplaced() definition {
 			c.apps[i].dirs[j] = dir
 		}
 	}
+	c.shown = slices.Clone(d.shown)
+	for i := range c.shown {
+		c.shown[i].bad = config.Problem{}
+	}
 	return c
 }
 

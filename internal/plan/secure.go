@@ -19,6 +19,8 @@ type certificate struct {
 	noTLS13 bool
 
 	authorities string // PEM file of who vouches for clients; empty: what the command line says
+
+	bad config.Problem // what to tell when it cannot be used, but for its message
 }
 
 // The bits of sslFlags that are obeyed (spec iis-front 1.5). Those that turn
@@ -35,6 +37,7 @@ const (
 func (d *definer) certificate(binding merge.Element) certificate {
 	flags := binding.Int("sslFlags")
 	c := certificate{anyName: flags&sslSNI == 0, noHTTP2: flags&sslNoHTTP2 != 0, noTLS13: flags&sslNoTLS13 != 0}
+	c.bad = binding.Problem("certificateFile", config.Problem{Code: config.BadCertificate})
 	c.source.Password = binding.Text("certificatePassword")
 	for attribute, path := range map[string]*string{"certificateFile": &c.source.Path,
 		"certificateKeyFile": &c.source.Key, "certificatePasswordFile": &c.source.PasswordFile,

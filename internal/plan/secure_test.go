@@ -72,3 +72,26 @@ func TestSecureBindings(t *testing.T) {
 		}
 	}
 }
+
+// A check reads the certificates too, and tells what is wrong with one at the
+// place that names it.
+func TestCheckReadsCertificates(t *testing.T) {
+	dir := tree(t, map[string]string{"w/a.txt": "a", "noise.pem": "noise", "applicationHost.config": hostConfig("",
+		`<site name="s" id="1"><application path="/"><virtualDirectory path="/" physicalPath="w" /></application><bindings>
+<binding protocol="https" bindingInformation="*:443:a.test" sslFlags="1" certificateFile="noise.pem" />
+<binding protocol="https" bindingInformation="*:443:b.test" sslFlags="1" certificateFile="gone.pem" /></bindings></site>`)})
+	problems, err := Check(served(dir), parts())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, p := range problems {
+		got = append(got, fmt.Sprintf("%s %d", p.Code, p.Pos.Line))
+		if !strings.Contains(p.Message, ".pem") || !strings.HasPrefix(p.Message, "certificate of https://") {
+			t.Errorf("%s", p.Message)
+		}
+	}
+	if want := "PC056 6, PC056 7"; strings.Join(got, ", ") != want {
+		t.Errorf("got %v, want %s", problems, want)
+	}
+}
