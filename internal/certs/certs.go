@@ -130,7 +130,12 @@ func (t *Table) Apply(bindings []Binding) []error {
 	known := t.known()
 	next := make(ports)
 	var errs []error
-	told := make(map[string]bool) // localhost is two bindings
+	tell := func(err error) {
+		same := func(e error) bool { return e.Error() == err.Error() }
+		if !slices.ContainsFunc(errs, same) { // localhost is two bindings
+			errs = append(errs, err)
+		}
+	}
 	for _, set := range bindings {
 		b := &binding{Binding: set}
 		b.config = baseConfig()
@@ -141,7 +146,7 @@ func (t *Table) Apply(bindings []Binding) []error {
 			b.config.NextProtos = []string{"http/1.1"}
 		}
 		if err := b.askClient(); err != nil {
-			errs = append(errs, fmt.Errorf("client certificates of %s: %w", b.URL, err))
+			tell(fmt.Errorf("client certificates of %s: %w", b.URL, err))
 		}
 		b.config.GetCertificate = b.certificate
 		for _, s := range set.Sources {
@@ -150,9 +155,8 @@ func (t *Table) Apply(bindings []Binding) []error {
 			}
 			b.sources = append(b.sources, known[s])
 		}
-		if err := b.check(); err != nil && !told[b.URL] {
-			told[b.URL] = true
-			errs = append(errs, fmt.Errorf("certificate of %s: %w", b.URL, err))
+		if err := b.check(); err != nil {
+			tell(fmt.Errorf("certificate of %s: %w", b.URL, err))
 		}
 		next[b.Port] = append(next[b.Port], b)
 	}

@@ -11,11 +11,16 @@ import (
 )
 
 // secure lets TLS handshakes follow a plan and tells of certificates that
-// cannot be used. What they are for is refused; the rest is served.
+// cannot be used, once. What they are for is refused; the rest is served.
 func (d *Daemon) secure(p *plan.Plan) {
+	told := make(map[string]bool)
 	for _, err := range d.certs.Apply(p.Secure) {
-		d.opts.Log.Error(err.Error())
+		told[err.Error()] = true
+		if !d.badCertificates[err.Error()] {
+			d.opts.Log.Error(err.Error())
+		}
 	}
+	d.badCertificates = told
 }
 
 // issuer makes development certificates. The authority is opened when one is

@@ -83,6 +83,8 @@ type Daemon struct {
 	current atomic.Pointer[plan.Plan]
 	told    map[string]bool // problems of the running plan
 
+	badCertificates map[string]bool // of the running plan, as they were told
+
 	retiring sync.WaitGroup     // applications that no plan has any more
 	retire   context.Context    // ends when they have to end at once
 	hurry    context.CancelFunc // ends it
