@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"golang.org/x/net/http2"
+
+	"github.com/perchserver/perch/internal/exchange"
 )
 
 // h2asker asks for one path again and again, and reads without allocating.
@@ -19,7 +21,7 @@ type h2asker struct {
 }
 
 func newH2Asker(tb testing.TB, v *host, fields ...string) *h2asker {
-	c := v.dial2()
+	c := v.dial2(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 30})
 	c.answer(c.open(true, fields...))
 	c.fr.WriteWindowUpdate(0, 1<<30)
 	block := c.encode(fields...)
@@ -27,6 +29,9 @@ func newH2Asker(tb testing.TB, v *host, fields ...string) *h2asker {
 	a.request = append([]byte{0, 0, byte(len(block)), byte(http2.FrameHeaders), byte(http2.FlagHeadersEndHeaders | http2.FlagHeadersEndStream), 0, 0, 0, 0}, block...)
 	return a
 }
+
+// widen opens the window of the connection.
+func (a *h2asker) widen(n uint32) { http2.NewFramer(a.nc, nil).WriteWindowUpdate(0, n) }
 
 // ask sends a request and reads to the end of its stream.
 func (a *h2asker) ask(tb testing.TB) {
@@ -84,3 +89,27 @@ func BenchmarkH2Hello(b *testing.B) {
 		a.ask(b)
 	}
 }
+
+// BenchmarkH2Download is a megabyte through the windows of one stream.
+func BenchmarkH2Download(b *testing.B) {
+	v := onSockets(b, Settings{}, exchange.HandlerFunc(func(x *exchange.Exchange) error {
+		x.Response.Status, x.Response.Length = 200, 1<<20
+		if err := x.Response.Writer.WriteHead(x); err != nil {
+			return err
+		}
+		_, err := x.Response.Writer.ReadFrom(io.LimitReader(zeros{}, 1<<20))
+		return err
+	}))
+	a := newH2Asker(b, v, head("GET", "/")...)
+	b.SetBytes(1 << 20)
+	for n := int64(0); b.Loop(); n++ {
+		a.ask(b)
+		if n%500 == 499 {
+			a.widen(500 << 20)
+		}
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { return len(p), nil }
