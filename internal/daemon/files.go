@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,18 +20,14 @@ type files struct {
 	pooled  atomic.Pointer[map[string][]*plan.Application] // those with workers, by folder
 
 	mu      sync.Mutex
+	server  *watch.Folder            // of applicationHost.config; nil: not watched yet, or there is none
 	roots   map[string]*watch.Folder // of applications
 	folders map[string]*watch.Folder // sub-folders
 	stopped bool
 }
 
 func newFiles(d *Daemon) *files {
-	f := &files{d: d, watcher: watch.New(d.opts.Log), roots: make(map[string]*watch.Folder), folders: make(map[string]*watch.Folder)}
-	if d.opts.Server != "" {
-		f.watcher.Add(filepath.Dir(d.opts.Server), watch.Rule{
-			Match: isName(filepath.Base(d.opts.Server)), Quiet: 100 * time.Millisecond, Most: 2 * time.Second, Changed: f.serverChanged})
-	}
-	return f
+	return &files{d: d, watcher: watch.New(d.opts.Log), roots: make(map[string]*watch.Folder), folders: make(map[string]*watch.Folder)}
 }
 
 // follow watches what a plan depends on, and nothing else any more.
@@ -39,6 +36,10 @@ func (f *files) follow(p *plan.Plan) {
 	defer f.mu.Unlock()
 	if f.stopped {
 		return
+	}
+	if f.server == nil && f.d.opts.Server != "" {
+		f.server = f.watcher.Add(filepath.Dir(f.d.opts.Server), watch.Rule{
+			Match: f.isServer, Quiet: 100 * time.Millisecond, Most: 2 * time.Second, Changed: f.serverChanged})
 	}
 	roots := make(map[string]bool)
 	pooled := make(map[string][]*plan.Application)
@@ -136,8 +137,15 @@ func (f *files) offlineChanged(folder string) {
 	}
 }
 
-func (f *files) serverChanged([]string) {
-	f.d.reload(change{why: filepath.Base(f.d.opts.Server) + " has changed", asked: true})
+// isServer reports whether a file in the folder of applicationHost.config is
+// that, or one that it takes a section from.
+func (f *files) isServer(name string) bool {
+	return strings.EqualFold(name, filepath.Base(f.d.opts.Server)) ||
+		slices.ContainsFunc(f.d.running().Included(), func(n string) bool { return strings.EqualFold(n, name) })
+}
+
+func (f *files) serverChanged(names []string) {
+	f.d.reload(change{why: listed(names) + " changed", asked: true})
 }
 
 func (f *files) configChanged(folder string) {

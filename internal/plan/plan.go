@@ -312,6 +312,15 @@ func (p *Plan) application(name, path string) *Application {
 	return nil
 }
 
+// Included returns the files beside the server's that it takes sections from,
+// by the names that it has for them.
+func (p *Plan) Included() []string {
+	if p == nil || p.server == nil {
+		return nil
+	}
+	return p.server.file.Includes()
+}
+
 // Folders calls f for every folder that the plan depends on.
 func (p *Plan) Folders(f func(folder string)) {
 	for _, s := range p.Sites {

@@ -140,6 +140,23 @@ func TestAChangedFileAndTheSignalReload(t *testing.T) {
 	h.AwaitStderr("signal hangup")
 }
 
+func TestAChangedIncludedFileReloads(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := &server{path: filepath.Join(dir, "applicationHost.config")}
+	include := func(folder string) {
+		harness.WriteFile(t, filepath.Join(dir, "sites.config"), "<sites>"+site(1, "a", []string{"127.0.0.1:0:"}, "/="+folder)+"</sites>")
+	}
+	include(page(t, "one"))
+	harness.WriteFile(t, s.path, `<configuration><system.applicationHost><sites configSource="sites.config" /></system.applicationHost></configuration>`)
+	h := s.start(t, 1)
+	if text := h.Get("/").Text(); text != "one" {
+		t.Fatalf("answered %.80q", text)
+	}
+	include(page(t, "two"))
+	harness.Eventually(t, func() bool { return h.Get("/").Text() == "two" }, "the changed file is taken over")
+}
+
 func TestReloadOfNobody(t *testing.T) {
 	t.Parallel()
 	_, stderr, code := harness.Command(t, t.TempDir(), "reload")
