@@ -64,7 +64,7 @@ func allCases(idle int) []testCase {
 		{name: "static-64k", title: "file of 64 KiB, 64 connections", kind: static, conns: 64, path: "/static/64k.bin", reply: 64 * kib, without: haproxy, note: noFiles},
 		{name: "static-10m", title: "file of 10 MiB, 64 connections", kind: static, conns: 64, path: "/static/10m.bin", reply: 10 * mib, without: haproxy, note: noFiles},
 		{name: "inline-64", title: "answer made in the server, 64 connections", kind: inline, conns: 64, path: "/hello", reply: helloSize,
-			without: []string{"perch"}, note: "Perch joins when applications can be served in its own process (package hosting)"},
+			note: "Perch's answer comes from a Go handler in its own pipeline (bench/inline), that of Go ReverseProxy from one of net/http"},
 		atRest,
 	}
 }

@@ -76,8 +76,12 @@ func (s settings) fill(name string) (string, error) {
 	return f.Name(), errors.Join(t.Execute(f, s), f.Close())
 }
 
-// Perch is given a folder, and starts the application in it by itself.
+// Perch is given a folder, and starts the application in it by itself. A Go
+// handler that answers in Perch's own process is a program of the bench.
 func perchCommand(t tools, k kind, s settings) (*exec.Cmd, error) {
+	if k == inline {
+		return exec.Command(t.inline, s.Listen), nil
+	}
 	folder := filepath.Dir(s.Static)
 	if k == proxied {
 		if _, err := s.fill("web.config"); err != nil {

@@ -13,10 +13,10 @@ import (
 
 // tools are the programs that take part, by path.
 type tools struct {
-	perch, backend, reverseProxy string // built
-	nginx, haproxy, caddy, wrk   string // found
-	unpacked                     string // root of Debian packages that are not installed
-	module                       string // root of the repository
+	perch, backend, reverseProxy, inline string // built
+	nginx, haproxy, caddy, wrk           string // found
+	unpacked                             string // root of Debian packages that are not installed
+	module                               string // root of the repository
 }
 
 // prepareTools builds our programs and finds the others.
@@ -35,6 +35,7 @@ func prepareTools(ctx context.Context, o options) (tools, error) {
 		{&t.perch, t.module, "./cmd/perch"},
 		{&t.backend, filepath.Join(t.module, "bench"), "./backend"},
 		{&t.reverseProxy, filepath.Join(t.module, "bench"), "./reverseproxy"},
+		{&t.inline, filepath.Join(t.module, "bench"), "./inline"},
 	} {
 		if *b.path != "" {
 			continue
