@@ -3,6 +3,7 @@ package serve
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -539,4 +540,36 @@ func (l *failingListener) Accept() (net.Conn, error) {
 		return nil, errors.New("too many open files")
 	}
 	return l.pipeListener.Accept()
+}
+
+// Where connections do not park, one with TLS has its idle time as well, from
+// the handshake on and after each request.
+func TestIdleTLSConnectionIsClosed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		config, roots := testCertificate(t)
+		l := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
+		beginTLS(t, l, config, Settings{}, pages)
+		for requests := range 3 {
+			client, server := net.Pipe()
+			l.conns <- server
+			nc := tls.Client(client, &tls.Config{RootCAs: roots, ServerName: "localhost"})
+			if err := nc.Handshake(); err != nil {
+				t.Fatal(err)
+			}
+			r := bufio.NewReader(nc)
+			begin := time.Now()
+			for range requests {
+				time.Sleep(time.Minute)
+				io.WriteString(nc, get("/a"))
+				answered(t, r, "GET")
+				begin = time.Now()
+			}
+			if _, err := r.ReadByte(); err != io.EOF {
+				t.Errorf("idle after %d requests: %v", requests, err)
+			}
+			fired(t, "closed", begin, 120*time.Second)
+			nc.Close()
+		}
+	})
 }

@@ -19,8 +19,10 @@ func (c *conn) runSecure(l *Listener) {
 		c.close()
 	case c.facts.TLS.NegotiatedProtocol == "h2":
 		c.serveHTTP2(nil, http2.Preface)
-	default:
+	case c.sock.CanPark():
 		c.sock.WakeOwner()
+	default:
+		c.run(false)
 	}
 }
 

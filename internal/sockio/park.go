@@ -31,13 +31,9 @@ func (c *Conn) Park(idle time.Duration) bool {
 	return !c.aborted.Load() || !c.Unpark()
 }
 
-// WakeOwner has the owner woken as if c had parked and something had come.
-// From then on the connection belongs to it.
+// WakeOwner has the owner of a connection that can park woken as if c had
+// parked and something had come. From then on the connection belongs to it.
 func (c *Conn) WakeOwner() {
-	if !c.CanPark() {
-		go c.owner.Wake()
-		return
-	}
 	c.task = nil
 	c.rd.state.Store(sideParked)
 	c.signal(&c.rd, true)
