@@ -11,6 +11,7 @@ import (
 	"github.com/perchserver/perch/internal/exchange"
 	"github.com/perchserver/perch/internal/handler/static"
 	"github.com/perchserver/perch/internal/module/access"
+	"github.com/perchserver/perch/internal/module/headers"
 	"github.com/perchserver/perch/internal/module/hsts"
 	"github.com/perchserver/perch/internal/module/reqfilter"
 	"github.com/perchserver/perch/internal/site"
@@ -211,6 +212,9 @@ func (r *reader) node(s *merge.Settings, at string, m *mount) *site.Node {
 	if r.def.hsts != nil {
 		chain = append(chain, stage{"hsts", hsts.Module(*r.def.hsts)})
 	}
+	if m := headers.Module(headerRules(s)); m != nil {
+		chain = append(chain, stage{"headers", m})
+	}
 	chain = append(chain, stage{"errorpage", pages})
 	if m := access.Module(r.access(s)); m != nil {
 		chain = append(chain, stage{"access", m})
@@ -227,6 +231,16 @@ func (r *reader) node(s *merge.Settings, at string, m *mount) *site.Node {
 		r.places[n] = &place{at, s, m, a, names(chain), choice}
 	}
 	return n
+}
+
+// headerRules are what the section httpProtocol asks for.
+func headerRules(s *merge.Settings) (set headers.Settings) {
+	protocol := s.Section("system.webServer/httpProtocol")
+	for _, f := range protocol.Child("customHeaders").Entries() {
+		set.Custom = append(set.Custom, headers.Field{Name: f.Text("name"), Value: f.Text("value")})
+	}
+	set.NoKeepAlive = !protocol.Bool("allowKeepAlive")
+	return set
 }
 
 // stage is a module of a chain.

@@ -100,3 +100,23 @@ var headerCases = []exchangeCase{
 		}
 	}},
 }
+
+// The fields of httpProtocol are on every response, whoever made it.
+func TestCustomHeaders(t *testing.T) {
+	t.Parallel()
+	h := harness.Go().Start(t, harness.WebConfig{More: `      <httpProtocol allowKeepAlive="false"><customHeaders><add name="X-Frame-Options" value="DENY" /></customHeaders></httpProtocol>
+      <security><requestFiltering><requestLimits maxAllowedContentLength="10" /></requestFiltering></security>
+`}.Use(t))
+	for _, c := range []struct {
+		who, method, body string
+		status            int
+	}{
+		{"the application", "GET", "", 200},
+		{"Perch", "POST", "more than ten bytes", 413},
+	} {
+		r := h.Do(c.method, "/", nil, strings.NewReader(c.body))
+		if r.StatusCode != c.status || r.Header.Get("X-Frame-Options") != "DENY" || !r.Close {
+			t.Errorf("by %s: %d %v, close %v; want %d with the field, and the end of the connection", c.who, r.StatusCode, r.Header, r.Close, c.status)
+		}
+	}
+}

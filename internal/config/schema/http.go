@@ -42,11 +42,11 @@ var httpRedirect = Section{Path: "system.webServer/httpRedirect", Element: Eleme
 }}
 
 // httpProtocol adds header fields.
-var httpProtocol = Section{Path: "system.webServer/httpProtocol", Element: Element{Status: Known,
+var httpProtocol = Section{Path: "system.webServer/httpProtocol", Element: Element{
 	Attributes: []Attribute{{Name: "allowKeepAlive", Type: Bool, Default: "true"}},
 	Elements: []Element{
 		{Name: "customHeaders", Collection: headerFields},
-		{Name: "redirectHeaders", Collection: headerFields},
+		{Name: "redirectHeaders", Status: Known, Collection: headerFields},
 	},
 }}
 
