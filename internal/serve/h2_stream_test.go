@@ -463,3 +463,20 @@ func one(t *testing.T, tr *http.Transport) {
 		t.Errorf("echo of %d bytes: %d, %v", len(body), len(got), err)
 	}
 }
+
+// A connection that is asked to leave while it parks says goodbye all the
+// same: whatever its state, the client is told.
+func TestH2DrainWhileParking(t *testing.T) {
+	t.Parallel()
+	for range 20 {
+		v := onSockets(t, Settings{ParkAfter: 1}, pages)
+		c := v.dial2()
+		c.answer(c.open(true, head("GET", "/204")...))
+		time.Sleep(time.Duration(rand.IntN(250)) * time.Millisecond) // parking is decided on within the ticks of the clock
+		v.each((*conn).endIfIdle)
+		if got := c.rest(); got != "NO_ERROR" {
+			t.Fatalf("ended with %s", got)
+		}
+		c.nc.Close()
+	}
+}

@@ -123,10 +123,16 @@ func (c *h2conn) run() {
 		if err = c.h2.Next(); err == nil {
 			err = c.take()
 		}
+		if err == errParks {
+			switch c.park() {
+			case departed:
+				return
+			case arrived:
+				err = nil
+			}
+		}
 	}
-	if err != errParks || !c.park() {
-		c.end(err)
-	}
+	c.end(err)
 }
 
 // survive keeps a mistake of the driver to the connection it happened on.
@@ -287,8 +293,9 @@ func (c *h2conn) leave() {
 }
 
 // park gives up what an idle connection does not need and leaves it in the
-// watcher. It reports false if the connection is to be closed.
-func (c *h2conn) park() bool {
+// watcher, unless it has been asked to leave meanwhile: then it goes on, to
+// say goodbye.
+func (c *h2conn) park() arrival {
 	set := c.conn.set
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -296,11 +303,17 @@ func (c *h2conn) park() bool {
 	for c.workers > 0 {
 		c.over.Wait()
 	}
+	if c.leaving != staying {
+		return arrived
+	}
 	c.h2.Rest()
 	c.conn.server.frames.Put(c.in)
 	c.in, c.spare, c.ready, c.serving = nil, nil, nil, nil
 	c.r, c.w = 0, 0
-	return c.leaving == staying && c.conn.sock.Park(c.conn.idleTime()-set.ParkAfter)
+	if !c.conn.sock.Park(c.conn.idleTime() - set.ParkAfter) {
+		return finished
+	}
+	return departed
 }
 
 // wake continues a parked connection.
