@@ -26,6 +26,11 @@ func TestReopenSharesSocketsAndPorts(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer first.Close()
+	// Bindings that are written alike keep a port each.
+	again, err := first.Reopen(asked)
+	if err != nil || !slices.Equal(again.Opened(asked), first.Bindings) || !slices.Equal(again.Sockets, first.Sockets) {
+		t.Errorf("the same bindings again: %+v, %v, want %+v", again, err, first)
+	}
 	// One goes, one comes, the rest stays.
 	more := append(slices.Clone(asked[1:]), mustParse(t, "http://localhost:0")...)
 	second, err := first.Reopen(more)

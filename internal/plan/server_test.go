@@ -397,3 +397,18 @@ func TestLimitsOfASite(t *testing.T) {
 		t.Errorf("%d connections are counted, want 2", got)
 	}
 }
+
+// What sites inherit from the server's file reaches those that did not change.
+func TestReloadSeesWhatSitesInherit(t *testing.T) {
+	text := func(name string) string {
+		return strings.Replace(hostConfig("", plainSite(1, "a", "*:80:", "a")), "</configuration>",
+			`<location path="a"><system.webServer><defaultDocument><files><clear/><add value="`+name+`"/></files></defaultDocument></system.webServer></location></configuration>`, 1)
+	}
+	dir := tree(t, map[string]string{"applicationHost.config": text("one.txt"), "a/one.txt": "one", "a/two.txt": "two"})
+	age(t, dir)
+	first := mustBuild(t, served(dir), nil)
+	write(t, dir, "applicationHost.config", text("two.txt"))
+	if _, body := getFrom(t, mustBuild(t, served(dir), first), "any", "/"); body != "two" {
+		t.Errorf("%.80q, want two", body)
+	}
+}
