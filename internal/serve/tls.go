@@ -13,6 +13,7 @@ import (
 // the handshake has agreed on, beginning with what came behind it.
 func (c *conn) runSecure(l *Listener) {
 	defer c.survive()
+	c.sock.Leave()
 	switch {
 	case !c.secure(l):
 		c.Drop()

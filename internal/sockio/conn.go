@@ -60,6 +60,7 @@ type Conn struct {
 	rd, wr side
 	ended  atomic.Bool // the peer has closed its side, or the connection is broken
 	task   *Task       // that uses the connection; nil: goroutines do
+	left   bool        // they do so since Leave
 
 	nc      net.Conn
 	w       *Watcher
@@ -489,6 +490,7 @@ func (c *Conn) Close() error {
 		return net.ErrClosed
 	}
 	c.aborted.Store(true)
+	c.rejoin()
 	if c.fd >= 0 {
 		return c.closeSocket()
 	}
@@ -506,10 +508,22 @@ func (c *Conn) Quiet() bool {
 }
 
 // Leave lets goroutines use the connection instead of its task, which is
-// detached.
+// detached, until it parks or is closed.
 func (c *Conn) Leave() {
 	c.task.Detach()
 	c.task = nil
+	if !c.left {
+		c.left = true
+		c.w.goroutines.Add(1)
+	}
+}
+
+// rejoin ends what Leave began.
+func (c *Conn) rejoin() {
+	if c.left {
+		c.left = false
+		c.w.goroutines.Add(-1)
+	}
 }
 
 // UseTask says what uses the connection from now on: t, which waits for it on

@@ -2,6 +2,7 @@ package sockio
 
 import (
 	"errors"
+	"os"
 	"runtime"
 	"slices"
 	"sync"
@@ -21,8 +22,11 @@ import (
 type loop struct {
 	w      *Watcher
 	number int
-	ep     int // epoll
-	bell   int // eventfd that ends a wait, for what other goroutines post
+	ep     int                // epoll
+	file   *os.File           // ep, as the runtime knows it
+	raw    syscall.RawConn    // of file
+	fetch  func(uintptr) bool // a poll that does not wait
+	bell   int                // eventfd that ends a wait, for what other goroutines post
 
 	// busy is odd while a task runs on the loop, and changes with every one:
 	// the sweeper sees by it that one does not come back.
@@ -58,14 +62,14 @@ type errand struct {
 const (
 	batch = 256 // events that are fetched at once
 
-	// courtesy is after how many rounds without a wait a loop lets other
-	// goroutines run: until then they have the other processors, and the
-	// scheduler's own preemption.
+	// courtesy is after how many rounds without a wait a loop lets goroutines
+	// run that have nothing to do with connections. Where some have, it does so
+	// in every round.
 	courtesy = 32
 
-	// graceMillis is for how long a loop waits without telling the scheduler. A
-	// busy one never waits for longer, and so does not wake the scheduler's
-	// monitor, which would cost more than the wait.
+	// graceMillis is for how long a loop waits without telling the scheduler, if
+	// no goroutine wants the processor meanwhile. A busy one never waits for
+	// longer, and parking it would cost more than the wait.
 	graceMillis = 1
 
 	// idleTasks is how many tasks are kept for later.
@@ -82,14 +86,21 @@ func newLoop(w *Watcher) (*loop, error) {
 		return nil, err
 	}
 	bell, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	if err == nil {
-		err = unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, bell, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: -1})
-	}
 	if err != nil {
 		unix.Close(ep)
 		return nil, err
 	}
-	return &loop{w: w, ep: ep, bell: bell, events: make([]unix.EpollEvent, batch)}, nil
+	unix.SetNonblock(ep, true) // or the runtime does not take it
+	l := &loop{w: w, ep: ep, bell: bell, file: os.NewFile(uintptr(ep), "epoll"), events: make([]unix.EpollEvent, batch)}
+	if l.raw, err = l.file.SyscallConn(); err == nil {
+		err = unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, bell, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: -1})
+	}
+	if err != nil {
+		l.release()
+		return nil, err
+	}
+	l.fetch = func(uintptr) bool { return l.poll(0) }
+	return l, nil
 }
 
 // add makes c one of the loop's.
@@ -132,6 +143,7 @@ func (l *loop) remove(c *Conn) {
 // replace gives the loop to a new goroutine, because the present one stays with
 // a task that was detached.
 func (l *loop) replace() {
+	l.w.goroutines.Add(1)
 	l.busy.Add(1)
 	go l.drive()
 }
@@ -150,7 +162,8 @@ func (l *loop) drive() {
 			}
 		}
 		l.queue, l.next = l.queue[:0], 0
-		if round%courtesy == 0 {
+		shared := l.w.goroutines.Load() > 0
+		if shared || round%courtesy == 0 {
 			runtime.Gosched()
 		}
 		if l.poll(0) || !l.sleep() {
@@ -160,12 +173,16 @@ func (l *loop) drive() {
 			l.w.wait.Done()
 			return
 		}
-		if !l.poll(graceMillis) {
-			l.poll(-1)
+		if shared || !l.poll(graceMillis) {
+			l.park()
 		}
 		l.awake()
 	}
 }
+
+// park waits as goroutines do: the runtime's poller watches the epoll of the
+// loop, and the processor is free for others meanwhile.
+func (l *loop) park() { l.raw.Read(l.fetch) }
 
 // sleep says that posts have to ring, unless something was posted already.
 func (l *loop) sleep() bool {
@@ -239,6 +256,8 @@ func (l *loop) perform(e errand) bool {
 	attached := t.state.CompareAndSwap(taskAttached, taskIdle)
 	if attached {
 		l.busy.Add(1)
+	} else {
+		l.w.goroutines.Add(-1)
 	}
 	l.rest(t)
 	return attached
@@ -288,22 +307,15 @@ func (l *loop) rest(t *Task) {
 	}
 }
 
-// poll fetches what has happened, waiting up to a time in milliseconds (-1: for
-// ever), and notes it. It reports whether there was anything.
+// poll fetches what has happened, waiting for so many milliseconds, and notes
+// it. It reports whether there was anything. The scheduler is not told of the
+// wait: the loop keeps its processor.
 func (l *loop) poll(timeout int) bool {
-	var n int
-	if timeout >= 0 {
-		r, _, e := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(l.ep), uintptr(unsafe.Pointer(&l.events[0])), batch, uintptr(timeout), 0, 0)
-		if e != 0 {
-			return false
-		}
-		n = int(r)
-	} else {
-		n, _ = unix.EpollWait(l.ep, l.events, timeout)
-	}
-	if n <= 0 {
+	r, _, e := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(l.ep), uintptr(unsafe.Pointer(&l.events[0])), batch, uintptr(timeout), 0, 0)
+	if e != 0 || r == 0 {
 		return false
 	}
+	n := int(r)
 	// First all of them, so that whoever runs knows what has happened to any.
 	l.hit = l.hit[:0]
 	l.mu.Lock()
@@ -404,6 +416,6 @@ func (l *loop) release() {
 	for _, t := range l.idle {
 		t.discard()
 	}
-	unix.Close(l.ep)
+	l.file.Close()
 	unix.Close(l.bell)
 }

@@ -17,6 +17,7 @@ func (c *Conn) Park(idle time.Duration) bool {
 	if c.task == nil { // it had a goroutine
 		c.w.left.behind.Add(1)
 	}
+	c.rejoin()
 	c.task = nil
 	for !c.rd.state.CompareAndSwap(sideDry, sideParked) {
 		// There may be something already, or a limit was kept that is none
@@ -34,6 +35,7 @@ func (c *Conn) Park(idle time.Duration) bool {
 // WakeOwner has the owner of a connection that can park woken as if c had
 // parked and something had come. From then on the connection belongs to it.
 func (c *Conn) WakeOwner() {
+	c.rejoin()
 	c.task = nil
 	c.rd.state.Store(sideParked)
 	c.signal(&c.rd, true)

@@ -25,7 +25,12 @@ func (c *Conn) sendFile(head []byte, f *os.File, off, n int64) (sent int64, err 
 	}
 	defer runtime.KeepAlive(f)
 	defer c.writeLimit.disarm()
+	passed := int64(0)
 	for src := int(f.Fd()); sent < n; {
+		if sent-passed >= sendStep {
+			passed = sent
+			c.task.pass()
+		}
 		if err := c.wait(&c.wr, &c.writeLimit); err != nil {
 			return sent, err
 		}
@@ -41,7 +46,6 @@ func (c *Conn) sendFile(head []byte, f *os.File, off, n int64) (sent int64, err 
 			return sent, nil // the file ends here
 		case err == nil:
 			sent += step
-			c.task.pass()
 		case sent == 0 && (err == syscall.EINVAL || err == syscall.ENOSYS || err == syscall.EOPNOTSUPP):
 			return 0, errNoSendFile
 		default:

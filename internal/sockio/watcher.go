@@ -28,10 +28,15 @@ type Watcher struct {
 	buffers sync.Pool // of *[copySize]byte, for what passes through user space
 	loops   []*loop   // none where the system has none: nothing parks
 	turn    atomic.Uint32
-	left    leftovers
-	tidy    func() // gives the memory of leftovers back
-	done    chan struct{}
-	wait    sync.WaitGroup
+
+	// goroutines counts the detached tasks and the connections that goroutines
+	// use: while there are any, loops leave the processor to them.
+	goroutines atomic.Int64
+
+	left leftovers
+	tidy func() // gives the memory of leftovers back
+	done chan struct{}
+	wait sync.WaitGroup
 }
 
 // NewWatcher starts a watcher. Close ends it.
