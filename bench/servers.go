@@ -53,6 +53,7 @@ type settings struct {
 	Listen      string // address
 	Backend     string // address
 	Static      string // folder of the files
+	Folder      string // of the site that is measured
 	Application string // the backend's program, for those who start it themselves
 	Token       string
 	Connections int  // to be able to hold
@@ -76,20 +77,22 @@ func (s settings) fill(name string) (string, error) {
 	return f.Name(), errors.Join(t.Execute(f, s), f.Close())
 }
 
-// Perch is given a folder, and starts the application in it by itself. A Go
-// handler that answers in Perch's own process is a program of the bench.
+// Perch is given three sites, as others are, and starts the application of the
+// one that is measured by itself. A Go handler that answers in Perch's own
+// process is a program of the bench.
 func perchCommand(t tools, k kind, s settings) (*exec.Cmd, error) {
 	if k == inline {
 		return exec.Command(t.inline, s.Listen), nil
 	}
-	folder := filepath.Dir(s.Static)
+	s.Folder = filepath.Dir(s.Static)
 	if k == proxied {
 		if _, err := s.fill("web.config"); err != nil {
 			return nil, err
 		}
-		folder = s.Dir
+		s.Folder = s.Dir
 	}
-	return exec.Command(t.perch, "run", folder, "--listen", "http://"+s.Listen), nil
+	file, err := s.fill("applicationHost.config")
+	return exec.Command(t.perch, "run", "--config", file), err
 }
 
 func nginxCommand(t tools, _ kind, s settings) (*exec.Cmd, error) {
