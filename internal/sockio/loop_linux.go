@@ -153,7 +153,7 @@ func (l *loop) replace() {
 func (l *loop) drive() {
 	for round := 1; ; round++ {
 		l.collect()
-		for l.next < len(l.queue) {
+		for due := len(l.queue); l.next < due; { // what they add is for the next round
 			e := l.queue[l.next]
 			l.queue[l.next] = errand{}
 			l.next++
@@ -161,12 +161,12 @@ func (l *loop) drive() {
 				return
 			}
 		}
-		l.queue, l.next = l.queue[:0], 0
+		l.queue, l.next = slices.Delete(l.queue, 0, l.next), 0
 		shared := l.w.goroutines.Load() > 0
 		if shared || round%courtesy == 0 {
 			runtime.Gosched()
 		}
-		if l.poll(0) || !l.sleep() {
+		if l.poll(0) || len(l.queue) > 0 || !l.sleep() {
 			continue
 		}
 		if l.isEnding() {

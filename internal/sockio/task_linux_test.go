@@ -202,3 +202,30 @@ func TestTasksEnd(t *testing.T) {
 		})
 	}
 }
+
+// A task that never has to wait, but passes, does not keep its loop from
+// looking at the other connections.
+func TestPassLetsTheLoopLook(t *testing.T) {
+	t.Parallel()
+	w := one(t)
+	var served atomic.Bool
+	a, b := sockets(t)
+	other := &work{do: func(*Conn) { served.Store(true) }, done: make(chan struct{})}
+	other.c = w.Adopt(a, other)
+	t.Cleanup(func() { other.c.Close() })
+	if !other.c.Park(time.Minute) {
+		t.Fatal("did not park")
+	}
+	_, done := onTask(t, w, func(c *Conn) {
+		b.Write([]byte("1"))
+		for n := 0; !served.Load(); n++ {
+			if n == 1e6 {
+				t.Error("passed a million times, and the other connection had no turn")
+				return
+			}
+			c.task.pass()
+		}
+	})
+	<-done
+	<-other.done
+}
