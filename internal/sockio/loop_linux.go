@@ -184,14 +184,15 @@ func (l *loop) drive() {
 // loop, and the processor is free for others meanwhile.
 func (l *loop) park() { l.raw.Read(l.fetch) }
 
-// sleep says that posts have to ring, unless something was posted already.
+// sleep says that posts have to ring, unless something was posted already. At
+// the end nobody may ring any more: the bell is given back.
 func (l *loop) sleep() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.posted) > 0 {
 		return false
 	}
-	l.sleeping = true
+	l.sleeping = !l.ending
 	return true
 }
 

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestParkIsWoken(t *testing.T) {
@@ -382,5 +384,38 @@ func TestLayerParks(t *testing.T) {
 	<-o.wake
 	if _, err := c.ReadHeld(h); err != io.EOF || h.held {
 		t.Errorf("at the end: %v", err)
+	}
+}
+
+// What happens to connections after the end of the watcher does not touch its
+// descriptors, which may be those of others by then.
+func TestNobodyRingsAfterClose(t *testing.T) {
+	w, err := NewWatcher()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, _ := sockets(t)
+	c := w.Adopt(a, newOwner())
+	defer c.Close()
+	if !c.Park(time.Minute) {
+		t.Fatal("did not park")
+	}
+	var p [2]int
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(p[0])
+	defer unix.Close(p[1])
+	bell := c.loop.bell
+	w.Close()
+	again, err := unix.FcntlInt(uintptr(p[1]), unix.F_DUPFD_CLOEXEC, bell)
+	if err != nil || again != bell {
+		t.Fatalf("got descriptor %d (%v), want %d again", again, err, bell)
+	}
+	defer unix.Close(again)
+	c.Abort()
+	var b [8]byte
+	if n, err := unix.Read(p[0], b[:]); err != unix.EAGAIN {
+		t.Errorf("a descriptor that was the bell got %d bytes (%v), want none", n, err)
 	}
 }
