@@ -220,8 +220,9 @@ func (c *Conn) ReadNow(h Holder) (n int, err error) {
 	return n, err
 }
 
-// readGeneral reads by way of nc.
+// readGeneral reads by way of nc, which waits in its own way.
 func (c *Conn) readGeneral(p []byte) (n int, err error) {
+	c.task.Detach()
 	for {
 		n, err = c.nc.Read(p)
 		if err == nil || err == io.EOF {
@@ -296,6 +297,7 @@ func (c *Conn) writeSocket(p []byte, flags int) (n int, err error) {
 // writeGeneral writes by way of nc, in pieces small enough for the limit to
 // be one of progress.
 func (c *Conn) writeGeneral(p []byte) (total int, err error) {
+	c.task.Detach()
 	for len(p) > 0 && err == nil {
 		piece := p[:min(len(p), patience)]
 		c.armWrite(len(piece))

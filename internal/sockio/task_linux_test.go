@@ -229,3 +229,35 @@ func TestPassLetsTheLoopLook(t *testing.T) {
 	<-done
 	<-other.done
 }
+
+// foreign is a connection that no loop can have, and that looks at the task
+// which uses it.
+type foreign struct {
+	net.Conn
+	used func()
+}
+
+func (w foreign) Read(p []byte) (int, error)  { w.used(); return w.Conn.Read(p) }
+func (w foreign) Write(p []byte) (int, error) { w.used(); return w.Conn.Write(p) }
+
+// A connection that is not the loop's, as when no descriptor was left for it,
+// does not stop the loop of a task that uses it.
+func TestTaskLeavesItsLoopForOtherConnections(t *testing.T) {
+	t.Parallel()
+	w := one(t)
+	for name, use := range map[string]func(*Conn, []byte) (int, error){"read": (*Conn).Read, "write": (*Conn).Write} {
+		near, far := net.Pipe()
+		_, done := onTask(t, w, func(c *Conn) {
+			link := w.AdoptFor(c.Task(), foreign{near, func() {
+				if c.task.state.Load() != taskDetached {
+					t.Errorf("%s: waits on its loop", name)
+				}
+				near.Close()
+			}}, nil)
+			defer link.Close()
+			use(link, make([]byte, 1))
+		})
+		<-done
+		far.Close()
+	}
+}
