@@ -155,6 +155,9 @@ func (c *conn) run(woken bool) {
 			return
 		case arrived:
 			if c.session.serve() {
+				if !woken { // it has sent more than a buffer holds
+					c.sock.Task().Pass()
+				}
 				woken = false
 				continue
 			}
@@ -316,6 +319,7 @@ func (s *session) readHead() (int, error) {
 		if s.w == len(s.in) {
 			s.makeRoom()
 		}
+		s.conn.sock.Task().Pass() // what came before may have been many requests
 		n, err := s.conn.sock.Read(s.in[s.w:])
 		if err != nil {
 			switch err {

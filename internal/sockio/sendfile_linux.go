@@ -29,7 +29,7 @@ func (c *Conn) sendFile(head []byte, f *os.File, off, n int64) (sent int64, err 
 	for src := int(f.Fd()); sent < n; {
 		if sent-passed >= sendStep {
 			passed = sent
-			c.task.pass()
+			c.task.Pass()
 		}
 		if err := c.wait(&c.wr, &c.writeLimit); err != nil {
 			return sent, err

@@ -106,7 +106,7 @@ func (c *Conn) splice(src *Conn, n int64) (moved int64, err error) {
 	for passed := moved; moved < n && err == nil; {
 		if moved-passed >= sendStep {
 			passed = moved
-			c.task.pass()
+			c.task.Pass()
 		}
 		if err = m.begin(); err != nil {
 			break

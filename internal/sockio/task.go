@@ -79,9 +79,10 @@ func (t *Task) await(s *side) bool {
 	return true
 }
 
-// pass lets everything else run that the loop has to run, in the middle of work
-// that does not wait by itself for a long time.
-func (t *Task) pass() {
+// Pass lets everything else run that the loop has to run, in the middle of work
+// that does not wait by itself for a long time. Where the task is not on its
+// loop, and with a nil Task, there is nothing to do.
+func (t *Task) Pass() {
 	if t == nil || !t.state.CompareAndSwap(taskAttached, taskSuspended) {
 		return
 	}

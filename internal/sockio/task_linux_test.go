@@ -173,7 +173,7 @@ func TestTasksEnd(t *testing.T) {
 						return
 					}
 					if i%7 == 0 {
-						c.task.pass()
+						c.task.Pass()
 					}
 					if _, err := c.Write(b[:]); err != nil {
 						return
@@ -223,7 +223,7 @@ func TestPassLetsTheLoopLook(t *testing.T) {
 				t.Error("passed a million times, and the other connection had no turn")
 				return
 			}
-			c.task.pass()
+			c.task.Pass()
 		}
 	})
 	<-done
