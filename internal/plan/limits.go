@@ -54,9 +54,14 @@ func (r *reader) misplacedLimits(s *merge.Settings) config.Problems {
 	if !e.Present || e.Pos() == r.limitsAt {
 		return nil
 	}
-	return config.Problems{{
+	p := config.Problem{
 		Code: config.WrongFile, Subject: limitsSection, Pos: e.Pos(),
 		Message:  "<limits> holds for all connections and cannot be set for a part of the site",
 		Expected: limitsSection + " in the web.config at the root, outside of any <location> but that of \".\"",
-	}}
+	}
+	if r.in.Server != "" {
+		p.Message = "<limits> holds for all connections, which the sites share, and cannot be set for a part of the server"
+		p.Expected = limitsSection + " in applicationHost.config, outside of any <location>"
+	}
+	return config.Problems{p}
 }

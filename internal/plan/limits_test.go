@@ -83,6 +83,22 @@ func TestLimitsOfAPart(t *testing.T) {
 	}
 }
 
+// Sites share their connections: the root of one is a part of the server, and
+// who wrote the limits there is told the file that they belong to.
+func TestLimitsOfOneSiteOfAServer(t *testing.T) {
+	dir := tree(t, map[string]string{
+		"applicationHost.config": hostConfig("", plainSite(1, "a", "*:80:", "a")),
+		"a/web.config":           limited(`maxRequestHeaderCount="9"`, ""),
+	})
+	problems, err := Check(served(dir), parts())
+	if err != nil || len(problems) != 1 || problems[0].Code != "PC023" {
+		t.Fatalf("%v, %v; want one problem PC023", problems, err)
+	}
+	if want := "perch/limits in applicationHost.config"; !strings.Contains(problems[0].Expected, want) {
+		t.Errorf("expected: %s; want %q", problems[0].Expected, want)
+	}
+}
+
 // A file with a limit out of its range is not taken over.
 func TestLimitOutOfRange(t *testing.T) {
 	dir := tree(t, map[string]string{"index.html": "", "web.config": limited(`maxRequestHeaderCount="5"`, "")})
