@@ -41,11 +41,15 @@ The exit code is 1 if the request would be answered with an error.`,
 			}
 			if address != "" {
 				if q.Addr, err = netip.ParseAddr(address); err != nil {
-					return usageError{fmt.Errorf("address %q: %w", address, err), "give an IP address of this machine"}
+					return usageError{fmt.Errorf("address %q is not an IP address", address), "give an IP address of this machine"}
 				}
 			}
 			in.Environ, q.URL = p.Environ, args[0]
 			x, err := plan.Explain(in, plan.Parts{Log: slog.New(slog.DiscardHandler)}, q)
+			var bad plan.URLError
+			if errors.As(err, &bad) {
+				return usageError{err, "write scheme and host, such as http://shop.example/cart"}
+			}
 			if err != nil {
 				return err
 			}

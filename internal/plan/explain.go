@@ -24,6 +24,13 @@ type Question struct {
 	Addr   netip.Addr // local address that it comes to; zero: one that leads to a site
 }
 
+// URLError is the text of a question that is no URL of a request.
+type URLError string
+
+func (e URLError) Error() string {
+	return fmt.Sprintf("%q is not the URL of a request over http or https", string(e))
+}
+
 // Explanation is the way of a request, as far as it comes. Places are
 // "file:line:column", empty where no file says so.
 type Explanation struct {
@@ -81,12 +88,12 @@ type place struct {
 }
 
 // Explain tells which way a request takes, by the plan that would serve it.
-// It starts nothing. The error is for a question that makes no sense, and for
-// what cannot be served at all.
+// It starts nothing. The error is a URLError for a question that makes no
+// sense, and another for what cannot be served at all.
 func Explain(in Input, parts Parts, q Question) (*Explanation, error) {
 	u, err := url.Parse(q.URL)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, fmt.Errorf("%q is not a URL such as http://shop.example/cart", q.URL)
+		return nil, URLError(q.URL)
 	}
 	in.Explained = true
 	p, err := Build(in, parts, nil)

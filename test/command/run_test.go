@@ -122,6 +122,11 @@ func TestRunFails(t *testing.T) {
 		{"UnknownFlag", []string{"run", "--frobnicate"}, 2, []string{"frobnicate"}},
 		{"UnknownCommand", []string{"frobnicate"}, 2, []string{"frobnicate"}},
 		{"TwoFolders", []string{"run", app, empty}, 2, nil},
+		{"ExplainAWord", []string{"explain", "foo", app}, 2, []string{`"foo"`, "http://"}},
+		{"ExplainAPath", []string{"explain", "/a", app}, 2, []string{`"/a"`, "http://"}},
+		{"ExplainFTP", []string{"explain", "ftp://x/", app}, 2, []string{`"ftp://x/"`, "http://"}},
+		{"ExplainABadEscape", []string{"explain", "%zz", app}, 2, []string{`"%zz"`, "http://"}},
+		{"ExplainABadAddress", []string{"explain", "http://x/", app, "--address", "foo"}, 2, []string{`address "foo" is not an IP address`}},
 		{"CheckBroken", []string{"check", broken}, 1, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
