@@ -34,7 +34,7 @@ The exit code is 1 if there is an error, and 0 if there are warnings at most.`,
 			in.Environ = p.Environ
 			problems, err := plan.Check(in, plan.Parts{Log: slog.New(slog.DiscardHandler)})
 			if err != nil {
-				return err
+				return fmt.Errorf("check %w", err)
 			}
 			return p.tellProblems(in, problems, asJSON)
 		},

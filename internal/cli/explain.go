@@ -51,7 +51,7 @@ The exit code is 1 if the request would be answered with an error.`,
 				return usageError{err, "write scheme and host, such as http://shop.example/cart"}
 			}
 			if err != nil {
-				return err
+				return fmt.Errorf("explain %w", err)
 			}
 			if asJSON {
 				err = p.printJSON(x)

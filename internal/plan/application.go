@@ -140,19 +140,20 @@ func (d *dirDefinition) why(err error) config.Problem {
 	return p
 }
 
-// servable checks that there is something to serve.
+// servable checks that there is something to serve. The operation is the
+// caller's to name: a folder is checked and explained as well.
 func servable(folder string) error {
 	info, err := os.Stat(folder)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return fmt.Errorf("serve %s: the folder does not exist", folder)
+		return fmt.Errorf("%s: the folder does not exist", folder)
 	case err != nil:
-		return fmt.Errorf("serve %s: %w", folder, err)
+		return fmt.Errorf("%s: %w", folder, err)
 	case !info.IsDir():
-		return fmt.Errorf("serve %s: this is a file; give the folder that it is in", folder)
+		return fmt.Errorf("%s: this is a file; give the folder that it is in", folder)
 	}
 	if _, err := os.ReadDir(folder); err != nil {
-		return fmt.Errorf("serve %s: the folder cannot be read: %w", folder, err)
+		return fmt.Errorf("%s: the folder cannot be read: %w", folder, err)
 	}
 	return nil
 }

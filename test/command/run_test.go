@@ -127,6 +127,9 @@ func TestRunFails(t *testing.T) {
 		{"ExplainFTP", []string{"explain", "ftp://x/", app}, 2, []string{`"ftp://x/"`, "http://"}},
 		{"ExplainABadEscape", []string{"explain", "%zz", app}, 2, []string{`"%zz"`, "http://"}},
 		{"ExplainABadAddress", []string{"explain", "http://x/", app, "--address", "foo"}, 2, []string{`address "foo" is not an IP address`}},
+		{"CheckNoFolder", []string{"check", filepath.Join(app, "nowhere")}, 1, []string{"perch: check " + filepath.Join(app, "nowhere") + ": the folder does not exist"}},
+		{"CheckNothing", []string{"check", empty}, 1, []string{"perch: check " + empty + ": nothing to host"}},
+		{"ExplainNoFolder", []string{"explain", "http://x/", filepath.Join(app, "nowhere")}, 1, []string{"perch: explain " + filepath.Join(app, "nowhere") + ": the folder"}},
 		{"CheckBroken", []string{"check", broken}, 1, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
