@@ -89,6 +89,7 @@ func Open(bindings []Binding) (*Group, error) {
 func listenTCP(network, address string) (net.Listener, error) {
 	var lc net.ListenConfig
 	lc.SetMultipathTCP(false)
+	lc.Control = limitUnsent
 	return lc.Listen(context.Background(), network, address)
 }
 

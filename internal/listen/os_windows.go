@@ -25,3 +25,7 @@ func restrictSocket(_, _ string, _ syscall.RawConn) error { return nil }
 func portOwner(uint16) string { return "" }
 
 func ownerCommand(port uint16) string { return fmt.Sprintf("netstat -ano -p tcp | findstr :%d", port) }
+
+// limitUnsent does nothing: what the kernel holds for slow peers is the
+// system's own business here.
+func limitUnsent(_, _ string, _ syscall.RawConn) error { return nil }
