@@ -1,5 +1,5 @@
 // Package serve turns connections into exchanges: it accepts, reads requests
-// with internal/http1, hands each to the handler on the goroutine of its
+// with internal/http1, hands each to the handler on the task of its
 // connection, and completes the response. Idle connections wait in the
 // sockio.Watcher without goroutine or buffers. It keeps the time limits of a
 // connection and drains it at the end.
