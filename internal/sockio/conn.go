@@ -503,7 +503,7 @@ func (c *Conn) Close() error {
 // the loop has been told is enough, and costs nothing. It has been told of all
 // that came before the event which it handles now.
 func (c *Conn) Quiet() bool {
-	if c.fd >= 0 && c.task != nil && c.task.state.Load() == taskAttached {
+	if c.fd >= 0 && c.task.attached() && c.task.loop == c.loop {
 		return !c.aborted.Load() && (c.rd.state.Load() != sideReady || c.Alive())
 	}
 	return c.Alive()

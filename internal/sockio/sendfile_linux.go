@@ -34,7 +34,7 @@ func (c *Conn) sendFile(head []byte, f *os.File, off, n int64) (sent int64, err 
 		if err := c.wait(&c.wr, &c.writeLimit); err != nil {
 			return sent, err
 		}
-		step, err := sendfile(c.fd, src, &off, min(n-sent, sendStep))
+		step, err := sendfile(c.fd, src, &off, min(n-sent, sendStep), c.task.attached())
 		if err == syscall.EAGAIN {
 			c.armWrite(patience)
 			continue
@@ -55,11 +55,16 @@ func (c *Conn) sendFile(head []byte, f *os.File, off, n int64) (sent int64, err 
 	return sent, nil
 }
 
-// sendfile does not tell the scheduler, which would take the processor away
-// from the loop in the middle of it. What it sends was asked for before, and so
-// is most likely in memory.
-func sendfile(to, from int, off *int64, n int64) (int64, error) {
-	r, _, e := syscall.RawSyscall6(unix.SYS_SENDFILE, uintptr(to), uintptr(from), uintptr(unsafe.Pointer(off)), uintptr(n), 0, 0)
+// sendfile tells the scheduler, for the disk may take its time, unless it is
+// called on a loop: the processor would be taken away in the middle of it, and
+// what is sent there was sent a moment ago, and so is most likely in memory. (A
+// file that nobody has asked for lately is opened, and sent, detached.)
+func sendfile(to, from int, off *int64, n int64, onLoop bool) (int64, error) {
+	call := syscall.Syscall6
+	if onLoop {
+		call = syscall.RawSyscall6
+	}
+	r, _, e := call(unix.SYS_SENDFILE, uintptr(to), uintptr(from), uintptr(unsafe.Pointer(off)), uintptr(n), 0, 0)
 	if e != 0 {
 		return 0, e
 	}

@@ -65,6 +65,9 @@ func (t *Task) Loop() int {
 	return t.loop.number
 }
 
+// attached reports whether the task runs on its loop now.
+func (t *Task) attached() bool { return t != nil && t.state.Load() == taskAttached }
+
 // await waits until s is ready. It reports false, not having waited, when the
 // task is not on its loop.
 func (t *Task) await(s *side) bool {
