@@ -51,8 +51,8 @@ var httpProtocol = Section{Path: "system.webServer/httpProtocol", Element: Eleme
 }}
 
 var headerFields = &Collection{Add: "add", Remove: "remove", Clear: "clear", Entry: Element{Attributes: []Attribute{
-	{Name: "name", Key: true, Required: true},
-	{Name: "value", CaseSensitive: true},
+	{Name: "name", Key: true, Required: true, Form: FieldName},
+	{Name: "value", CaseSensitive: true, Form: FieldValue},
 }}}
 
 // urlCompression switches compression on and off for a part of a site.

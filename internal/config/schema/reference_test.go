@@ -215,6 +215,8 @@ func values(a *Attribute) string {
 		{a.CaseSensitive && a.Type == String, "case-sensitive"},
 		{a.Unique, "unique"},
 		{a.Secret, "secret"},
+		{a.Form == FieldName, "name of a header field"},
+		{a.Form == FieldValue, "without control characters"},
 		{a.Form == SiteName, "without / and ?"},
 		{a.Form == PoolName, "without \\| < > & \" / [ ] + = ; : , ? \\* @"},
 		{a.Form == VirtualPath, "begins with /"},

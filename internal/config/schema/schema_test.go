@@ -277,6 +277,8 @@ func TestForms(t *testing.T) {
 		{SiteName, []string{"Default Web Site", "a.b*"}, []string{"a/b", "a?"}},
 		{PoolName, []string{"", "a b.c-d_e"}, strings.Split("a| a< a> a& a\" a/ a[ a] a+ a= a; a: a, a? a* a@", " ")},
 		{VirtualPath, []string{"/", "/a", "/a/b.c", "/...", "/.a"}, []string{"", "a", "/a/", "//", "/.", "/..", "/a/../b", "/a/."}},
+		{FieldName, []string{"X-A", "x_a.b!#$%&'*+^`|~1"}, []string{"", "Bad Name", "a:", "a\r\nb", "ä", "a(b)", "a\"", "a/b"}},
+		{FieldValue, []string{"", "a, b; c=\"d\"", "a\tb", "ä"}, []string{"a\r\nEvil: b", "a\x00", "\x7f"}},
 	} {
 		a := &Attribute{Name: "a", Form: c.form}
 		for _, text := range c.good {

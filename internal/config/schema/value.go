@@ -166,6 +166,8 @@ const (
 	SiteName         // without / and ?
 	PoolName         // without any of | < > & " / [ ] + = ; : , ? * @
 	VirtualPath      // of an application or virtual directory: "/", "/shop"
+	FieldName        // of a header field (RFC 9110 section 5.1)
+	FieldValue       // without control characters, the tab aside (section 5.5)
 )
 
 // expected returns what is expected instead of text, or "".
@@ -192,6 +194,16 @@ func (f Form) expected(text string) string {
 			if segment == "." || segment == ".." {
 				return form + ", without dot segments"
 			}
+		}
+	case FieldName:
+		if text == "" || strings.ContainsFunc(text, func(r rune) bool {
+			return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
+		}) {
+			return "the name of a header field: letters, digits and hyphens"
+		}
+	case FieldValue:
+		if strings.ContainsFunc(text, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
+			return "a value without line ends and other control characters"
 		}
 	}
 	return ""
