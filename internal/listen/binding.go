@@ -60,6 +60,9 @@ func (b *Binding) Addrs() []netip.Addr {
 //
 // The port may be left out and is 80 then, or 443.
 func Parse(text string) (Binding, error) {
+	if i := strings.LastIndexByte(text, '@'); i >= 0 && !strings.HasPrefix(text, "unix:") {
+		return Binding{}, fmt.Errorf("listening URL of %q: a user name or password has no place here: write http://HOST:PORT alone", text[i+1:])
+	}
 	b, err := parse(text)
 	if err != nil {
 		return Binding{}, fmt.Errorf("listening URL %q: %w", text, err)
@@ -80,7 +83,7 @@ func parse(text string) (Binding, error) {
 	}
 	b := Binding{TLS: strings.EqualFold(scheme, "https")}
 	authority = strings.TrimSuffix(authority, "/")
-	if i := strings.IndexAny(authority, "/?#@"); i >= 0 {
+	if i := strings.IndexAny(authority, "/?#"); i >= 0 {
 		return Binding{}, fmt.Errorf("%q has no place here: write http://HOST:PORT alone", authority[i:])
 	}
 	host, err := b.setPort(authority)

@@ -63,7 +63,8 @@ func TestParseRefuses(t *testing.T) {
 		"http://localhost:-1":            "0 to 65535",
 		"http://localhost:8080/app":      `"/app" has no place here`,
 		"http://localhost:8080?x":        `"?x" has no place here`,
-		"http://user@localhost:8080":     "has no place here",
+		"http://user@localhost:8080":     "a user name or password has no place here",
+		"user@localhost:8080":            "a user name or password has no place here",
 		"http://::1:8080":                "too many colons",
 		"http://[::1:8080":               "not an IPv6 address",
 		"http://[127.0.0.1]:80":          "not an IPv6 address",
@@ -82,6 +83,20 @@ func TestParseRefuses(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) || got != (Binding{}) {
 			t.Errorf("Parse(%q) = %+v, %v, want an error with %q", text, got, err, want)
 		}
+	}
+}
+
+// A password ends neither on a terminal nor in a log, whatever is in it.
+func TestParseTellsNoPassword(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"http://ann:hush@localhost:80", "http://ann:a/hush@localhost", "http://ann:a@hush@localhost", "ann:hush@localhost", "ftp://ann:hush@localhost"} {
+		_, err := Parse(text)
+		if err == nil || strings.Contains(err.Error(), "hush") || !strings.Contains(err.Error(), "user name") || !strings.Contains(err.Error(), "localhost") {
+			t.Errorf("Parse(%q): %v", text, err)
+		}
+	}
+	if b, err := Parse("unix:/run/perch@1.sock"); err != nil || b.Path != "/run/perch@1.sock" {
+		t.Errorf("a socket with @ in its name: %+v, %v", b, err)
 	}
 }
 
