@@ -113,7 +113,7 @@ func TestExplainTellsWhoAnswers(t *testing.T) {
 	} {
 		stdout, stderr, code := harness.Command(t, t.TempDir(), "explain", "http://shop.test:"+port+path, "--config", s.path)
 		if path == "/%ff%2g" { // no URL
-			if code != 1 || stdout != "" || !strings.Contains(stderr, "is not a URL") {
+			if code != 2 || stdout != "" || !strings.Contains(stderr, "is not the URL") {
 				t.Errorf("%s: %d %q %q", path, code, stdout, stderr)
 			}
 			continue
