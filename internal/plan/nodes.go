@@ -21,6 +21,7 @@ import (
 func (r *reader) Below(path string, parent *site.Node) ([]site.Child, error) {
 	layers := r.layersOf(path)
 	dir := r.physical(path)
+	r.open(path)
 	r.depend(look(dir))
 	names := subfolders(dir)
 	if names != nil {
@@ -56,26 +57,57 @@ func (r *reader) child(at string, layers []merge.Layer, parent *site.Node) *site
 	if mounted {
 		r.visit(m.folder)
 	}
-	if file != "" {
-		loaded, problems := r.load(file)
-		if loaded = r.good.last(file, loaded); loaded == nil {
+	if file == "" {
+		settings, problems := r.settings(layers, at)
+		r.note(problems)
+		if settings == nil {
 			return r.broken(problems)
 		}
-		r.visit(filepath.Dir(file))
-		layers = append(slices.Clip(layers), merge.Layer{File: loaded, At: r.at(at)})
-		r.layers[strings.ToLower(at)] = layers
+		return r.node(settings, at, m)
 	}
-	settings, problems := merge.Effective(layers, r.at(at), r.resolve)
-	r.note(problems)
+	r.visit(filepath.Dir(file))
+	return r.configured(file, at, layers, m)
+}
+
+// configured returns the node of a path with a web.config. If that cannot be
+// used, for itself or behind the files above it, the last one that could be
+// stays.
+func (r *reader) configured(file, at string, layers []merge.Layer, m *mount) *site.Node {
+	loaded, problems := r.load(file)
+	use := func(f *merge.File) (*merge.Settings, config.Problems) {
+		held := append(slices.Clip(layers), merge.Layer{File: f, At: r.at(at)})
+		settings, problems := r.settings(held, at)
+		if settings != nil {
+			r.good.keep(file, f)
+			r.layers[strings.ToLower(at)] = held
+		}
+		return settings, problems
+	}
+	var settings *merge.Settings
+	if loaded != nil {
+		settings, problems = use(loaded)
+		r.note(problems)
+	}
+	if last := r.good.last(file); settings == nil && last != nil {
+		settings, _ = use(last) // told when it was read
+	}
 	if settings == nil {
 		return r.broken(problems)
 	}
-	r.note(settings.NotDone())
-	if problems := r.misplacedLimits(settings); problems != nil {
-		r.note(problems)
-		return r.broken(problems)
-	}
 	return r.node(settings, at, m)
+}
+
+// settings are what layers say of a part of the site, nil if that cannot be
+// used, and the problems of that.
+func (r *reader) settings(layers []merge.Layer, at string) (*merge.Settings, config.Problems) {
+	settings, problems := merge.Effective(layers, r.at(at), r.resolve)
+	if settings == nil {
+		return nil, problems
+	}
+	if misplaced := r.misplacedLimits(settings); misplaced != nil {
+		return nil, append(problems, misplaced...)
+	}
+	return settings, append(problems, settings.NotDone()...)
 }
 
 // configFile returns the web.config that is read at a URL path, empty if there

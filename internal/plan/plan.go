@@ -149,7 +149,7 @@ func Build(in Input, parts Parts, prev *Plan) (*Plan, error) {
 		}
 		b.plan.Sites = append(b.plan.Sites, s)
 		b.plan.byName[strings.ToLower(s.Name)] = s
-		b.note(s.problems)
+		b.note(s.found())
 	}
 	b.plan.table = b.table()
 	b.plan.Handler = b.plan.table

@@ -269,8 +269,45 @@ func TestABrokenSubfolderKeepsItsLastGoodSettings(t *testing.T) {
 	if status, body := get(t, mustBuild(t, input(dir), first), "GET", "/docs/"); body != "docs" {
 		t.Errorf("after the file was broken: %d %.80q", status, body)
 	}
-	if status, _ := get(t, mustBuild(t, input(dir), nil), "GET", "/docs/"); status != 500 {
+	started := mustBuild(t, input(dir), nil)
+	if status, _ := get(t, started, "GET", "/docs/"); status != 500 {
 		t.Errorf("a start with the broken file answers %d, want 500", status)
+	}
+	if p := mustBuild(t, input(dir), started); !p.Problems.HasErrors() {
+		t.Error("a reload does not tell what a request has found")
+	}
+}
+
+// A file that can be read, and cannot be used where it stands, is broken too;
+// a reload tells of it before a request comes, and as long as it is.
+func TestAReloadReadsTheFoldersThatWereVisited(t *testing.T) {
+	good := `<configuration><system.webServer><defaultDocument><files><clear/><add value="start.txt"/></files></defaultDocument></system.webServer></configuration>`
+	for name, bad := range map[string]string{
+		"not XML": "<configuration>",
+		"limits":  limited(`maxRequestHeaderCount="9"`, ""),
+		"twice":   strings.Replace(good, `<add value="start.txt"/>`, `<add value="a.txt"/><add value="a.txt"/>`, 1),
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := tree(t, map[string]string{"index.html": "root", "docs/web.config": good, "docs/start.txt": "docs"})
+			p := mustBuild(t, input(dir), nil)
+			if _, body := get(t, p, "GET", "/docs/"); body != "docs" {
+				t.Fatalf("answered %q", body)
+			}
+			write(t, dir, "docs/web.config", bad)
+			for range 3 {
+				p = mustBuild(t, input(dir), p)
+				if !p.Problems.HasErrors() {
+					t.Error("a reload found no problem")
+				}
+				if status, body := get(t, p, "GET", "/docs/"); body != "docs" {
+					t.Errorf("answered %d %.80q", status, body)
+				}
+			}
+			write(t, dir, "docs/web.config", good)
+			if p = mustBuild(t, input(dir), p); p.Problems.HasErrors() {
+				t.Errorf("mended: %v", p.Problems)
+			}
+		})
 	}
 }
 

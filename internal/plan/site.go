@@ -71,10 +71,33 @@ func (b *builder) site(def *definition) (*Site, error) {
 		s.Applications = append(s.Applications, a)
 	}
 	s.tree = site.NewTree(s.Applications[0].node, r)
+	if prev != nil {
+		s.reopen(prev)
+	}
 	s.asksClients = r.asksClients()
 	s.problems.Sort()
-	r.report = b.tell
+	r.report = r.tellLate
 	return s, nil
+}
+
+// reopen reads the folders that requests led into before, so that who reloads
+// is told of their files, and no request is the first to find out.
+func (s *Site) reopen(prev *Site) {
+	prev.reader.mu.Lock()
+	opened := prev.reader.opened
+	prev.reader.mu.Unlock()
+	for _, path := range opened {
+		// Any path below the folder leads into it; one that is gone is not missed.
+		s.tree.Resolve(&exchange.Target{Path: []byte(join(path, "-"))})
+	}
+}
+
+// found are the problems of a site, those of sub-folders included that
+// requests have led into.
+func (s *Site) found() config.Problems {
+	s.reader.mu.Lock()
+	defer s.reader.mu.Unlock()
+	return slices.Concat(s.problems, s.reader.late)
 }
 
 // byDepth orders applications so that one comes before those below it.
@@ -109,6 +132,8 @@ type reader struct {
 	mu      sync.Mutex // held for what a reload asks for
 	sources []source
 	folders map[string]bool // whose content the site depends on
+	opened  []string        // URL paths that requests led into
+	late    config.Problems // found while serving
 }
 
 // mount is a URL path with a physical folder of its own: a virtual directory.
@@ -202,6 +227,22 @@ func (r *reader) depend(s source) {
 	r.mu.Unlock()
 }
 
+// open notes that a request led into the folder at a URL path.
+func (r *reader) open(path string) {
+	r.mu.Lock()
+	r.opened = append(r.opened, path)
+	r.mu.Unlock()
+}
+
+// tellLate logs problems that were found while serving, and keeps them for the
+// next plan, which has the site too if nothing changes.
+func (r *reader) tellLate(problems config.Problems) {
+	r.tell(problems)
+	r.mu.Lock()
+	r.late = append(r.late, problems...)
+	r.mu.Unlock()
+}
+
 // visit notes that the site depends on the content of a folder.
 func (r *reader) visit(folder string) {
 	r.mu.Lock()
@@ -242,15 +283,19 @@ type goodFiles struct {
 	files map[string]*merge.File
 }
 
-// last returns file, or the last one that could be used from its path.
-func (g *goodFiles) last(path string, file *merge.File) *merge.File {
+// keep notes that a file could be used.
+func (g *goodFiles) keep(path string, file *merge.File) {
+	g.mu.Lock()
+	g.files[path] = file
+	g.mu.Unlock()
+}
+
+// last returns the last file from a path that could be used, nil if none ever
+// was.
+func (g *goodFiles) last(path string) *merge.File {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if file == nil {
-		return g.files[path]
-	}
-	g.files[path] = file
-	return file
+	return g.files[path]
 }
 
 // note tells problems; a warning once for each subject.

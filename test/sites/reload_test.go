@@ -106,6 +106,37 @@ func TestReloadOfABrokenFile(t *testing.T) {
 	}
 }
 
+// A sub-folder that requests have led into is a part as well: it stays as it
+// was, and a reload says so.
+func TestReloadOfABrokenSubfolder(t *testing.T) {
+	t.Parallel()
+	folder := page(t, "root")
+	if err := os.Mkdir(filepath.Join(folder, "docs"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	harness.WriteFile(t, filepath.Join(folder, "docs", "index.html"), "docs")
+	file := filepath.Join(folder, "docs", "web.config")
+	harness.WriteFile(t, file, "<configuration/>")
+	s := newServer(t, site(1, "a", []string{"127.0.0.1:0:"}, "/="+folder))
+	h := s.start(t, 1)
+	if r := h.Get("/docs/"); r.Text() != "docs" {
+		t.Fatalf("%d %.80q", r.StatusCode, r.Text())
+	}
+	harness.WriteFile(t, file, `<configuration><perch><limits maxRequestHeaderCount="9" /></perch></configuration>`)
+	for range 2 {
+		if out, code := s.reload(t); code != 1 || !strings.Contains(out, "PC023") || !strings.Contains(out, "taken over, but for the parts with errors") {
+			t.Errorf("exit code %d, %s", code, out)
+		}
+		if r := h.Get("/docs/"); r.Text() != "docs" {
+			t.Errorf("%d %.80q", r.StatusCode, r.Text())
+		}
+	}
+	harness.WriteFile(t, file, "<configuration/>")
+	if out, code := s.reload(t); code != 0 {
+		t.Errorf("mended: %d %s", code, out)
+	}
+}
+
 func TestBrokenWebConfigConcernsItsSite(t *testing.T) {
 	t.Parallel()
 	app := harness.Go()
