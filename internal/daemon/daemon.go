@@ -327,7 +327,7 @@ func (d *Daemon) adopt(before, next *plan.Plan, c change) {
 	for _, a := range next.Commit(before, c.touched, c.why) {
 		d.retiring.Go(func() { d.end(a) })
 	}
-	if (c.asked || c.touched != "") && !next.Problems.HasErrors() {
+	if (c.asked || c.touched != "" && !next.Kept(c.touched)) && !next.Problems.HasErrors() {
 		d.opts.Log.Info("configuration taken over", "why", c.why)
 	}
 }

@@ -303,6 +303,17 @@ func (p *Plan) Commit(before *Plan, touched, why string) (retired []*Application
 	return retired
 }
 
+// Kept reports whether an application in a folder stays as it was in the plan
+// before, because what is there now cannot be used.
+func (p *Plan) Kept(folder string) bool {
+	for a := range p.kept {
+		if a.Folder == folder {
+			return true
+		}
+	}
+	return false
+}
+
 // application returns the application at a path of a site, nil if there is
 // none.
 func (p *Plan) application(name, path string) *Application {

@@ -137,6 +137,23 @@ func TestReloadOfABrokenSubfolder(t *testing.T) {
 	}
 }
 
+// What stays because its web.config is gone was not taken over, and the log
+// does not say so.
+func TestAWebConfigThatIsGoneIsNotTakenOver(t *testing.T) {
+	t.Parallel()
+	folder := harness.Go().Folder(t)
+	s := newServer(t, site(1, "app", []string{"127.0.0.1:0:"}, "/="+folder))
+	h := s.start(t, 1)
+	if err := os.Remove(filepath.Join(folder, "web.config")); err != nil {
+		t.Fatal(err)
+	}
+	h.AwaitStderr("web.config is gone")
+	s.reload(t) // comes after all that the file has caused
+	if text := h.Stderr(); strings.Contains(text, "web.config has changed") {
+		t.Errorf("the log:\n%s", text)
+	}
+}
+
 func TestBrokenWebConfigConcernsItsSite(t *testing.T) {
 	t.Parallel()
 	app := harness.Go()
