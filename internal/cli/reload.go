@@ -83,7 +83,7 @@ func (p *Process) tellReload(subject string, r *daemon.Reloaded) error {
 	case !r.Taken:
 		outcome = "not taken over, the configuration before stays"
 	case r.Failed:
-		outcome = "taken over, but for the parts with errors"
+		outcome = "parts with errors stay as they were; what else has changed is taken over"
 	}
 	text := r.Text
 	if text != "" {

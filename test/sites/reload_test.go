@@ -124,7 +124,7 @@ func TestReloadOfABrokenSubfolder(t *testing.T) {
 	}
 	harness.WriteFile(t, file, `<configuration><perch><limits maxRequestHeaderCount="9" /></perch></configuration>`)
 	for range 2 {
-		if out, code := s.reload(t); code != 1 || !strings.Contains(out, "PC023") || !strings.Contains(out, "taken over, but for the parts with errors") {
+		if out, code := s.reload(t); code != 1 || !strings.Contains(out, "PC023") || !strings.Contains(out, "parts with errors stay as they were; what else has changed is taken over") {
 			t.Errorf("exit code %d, %s", code, out)
 		}
 		if r := h.Get("/docs/"); r.Text() != "docs" {
@@ -165,7 +165,7 @@ func TestBrokenWebConfigConcernsItsSite(t *testing.T) {
 	h.AwaitStderr("PC0")
 	s.sites[1] = site(2, "files", []string{"127.0.0.1:0:"}, "/="+page(t, "new"))
 	s.write(t)
-	if out, code := s.reload(t); code != 1 || !strings.Contains(out, "taken over, but for the parts with errors") {
+	if out, code := s.reload(t); code != 1 || !strings.Contains(out, "parts with errors stay as they were; what else has changed is taken over") {
 		t.Errorf("%d %s", code, out)
 	}
 	if _, body := get(t, strings.TrimPrefix(h.URLs[1], "http://"), "x", "/"); body != "new" {
