@@ -210,28 +210,8 @@ func (w *h2writer) lost(err error) error {
 }
 
 // ReadFrom implements exchange.Writer.
-func (w *h2writer) ReadFrom(r io.Reader) (total int64, err error) {
-	bulk := &w.st.c.conn.server.bulk
-	buf := bulk.Get().(*[bulkSize]byte)
-	defer bulk.Put(buf)
-	for {
-		n, err := r.Read(buf[:])
-		if n > 0 {
-			if _, err := w.Write(buf[:n]); err != nil {
-				return total, err
-			}
-			total += int64(n)
-		}
-		if err == io.EOF {
-			return total, w.Flush()
-		}
-		if err != nil {
-			return total, err
-		}
-		if err := w.Flush(); err != nil {
-			return total, err
-		}
-	}
+func (w *h2writer) ReadFrom(r io.Reader) (int64, error) {
+	return w.st.c.conn.server.copyTo(w, r)
 }
 
 // Inform implements exchange.Writer.

@@ -256,8 +256,14 @@ func (w *writer) ReadFrom(r io.Reader) (total int64, err error) {
 			return w.sendFile(f, off, n)
 		}
 	}
-	buf := w.s.conn.server.bulk.Get().(*[bulkSize]byte)
-	defer w.s.conn.server.bulk.Put(buf)
+	return w.s.conn.server.copyTo(w, r)
+}
+
+// copyTo copies r to a response of any protocol. What a read gave is sent
+// before the next, which may wait.
+func (s *Server) copyTo(w exchange.Writer, r io.Reader) (total int64, err error) {
+	buf := s.bulk.Get().(*[bulkSize]byte)
+	defer s.bulk.Put(buf)
 	for {
 		n, err := r.Read(buf[:])
 		if n > 0 {

@@ -41,7 +41,7 @@ type dryError struct{ limitError }
 func (dryError) Error() string { return "nothing to read now" }
 
 // Conn is one socket. One goroutine may read while another writes; Abort,
-// BreakRead, Close and the limits may be used by any.
+// BreakRead and the limits may be used by any. Close is for the last user.
 type Conn struct {
 	// The sweeper looks at these for every connection there is, ten times a
 	// second: they stand together, so that a look is one line of the cache.

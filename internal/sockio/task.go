@@ -7,8 +7,8 @@ import (
 
 // Task is what a loop runs the owners of its connections on: a goroutine that
 // the loop resumes itself, and that gives the processor back to the loop when it
-// has to wait for a socket. That costs a tenth of parking a goroutine and making
-// it ready again.
+// has to wait for a socket. There and back takes a quarter of the time of a round
+// through two channels (measured: 120 ns beside 500).
 //
 // While a task runs on its loop, nothing else of that loop does. So whoever has
 // to wait for anything but a socket calls Detach first. Who does not, only
