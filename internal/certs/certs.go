@@ -65,8 +65,10 @@ type Table struct {
 	current atomic.Pointer[ports]
 }
 
-// ports are the bindings by local port.
-type ports map[uint16][]*binding
+// ports are the bindings by local port, and for each by the name that clients
+// ask for: "shop.example.com", ".example.com" for all names below it, and ""
+// for whatever nobody else claims.
+type ports map[uint16]map[string][]*binding
 
 // binding is a Binding at work.
 type binding struct {
@@ -158,7 +160,7 @@ func (t *Table) Apply(bindings []Binding) []error {
 		if err := b.check(); err != nil {
 			tell(fmt.Errorf("certificate of %s: %w", b.URL, err))
 		}
-		next[b.Port] = append(next[b.Port], b)
+		next.add(b)
 	}
 	t.current.Store(&next)
 	return errs
@@ -167,10 +169,12 @@ func (t *Table) Apply(bindings []Binding) []error {
 // known returns the sources in use, which keep what they hold.
 func (t *Table) known() map[Source]source {
 	all := make(map[Source]source)
-	for _, bs := range *t.current.Load() {
-		for _, b := range bs {
-			for i, s := range b.Sources {
-				all[s] = b.sources[i]
+	for _, hosts := range *t.current.Load() {
+		for _, bs := range hosts {
+			for _, b := range bs {
+				for i, s := range b.Sources {
+					all[s] = b.sources[i]
+				}
 			}
 		}
 	}
@@ -215,47 +219,59 @@ func (t *Table) match(at net.Addr, name string) *binding {
 	if !ok {
 		return nil
 	}
-	name = strings.ToLower(name)
-	addr := local.AddrPort().Addr().Unmap().WithZone("")
-	var best *binding
-	rank := 0
-	for _, b := range (*t.current.Load())[uint16(local.Port)] {
-		if b.Addr.IsValid() && b.Addr != addr {
-			continue
-		}
-		if r := b.rank(name); r > rank {
-			best, rank = b, r
-		}
-	}
-	return best
+	return t.current.Load().find(local.AddrPort(), strings.ToLower(name))
 }
 
-// rank says how well b fits a handshake for a name at its address, 0 for not
-// at all: the name counts before the address, an exact name before a
-// wildcard, a long wildcard before a short one (spec 1.8).
-func (b *binding) rank(name string) int {
-	r := 0
-	switch {
-	case b.Host == "" || b.AnyName:
-		r = 2
-	case b.Host == name:
-		r = 1 << 10
-	case covers(b.Host, name):
-		r = 2 + 2*len(b.Host)
-	default:
-		return 0
+// longestName is that of a host name (RFC 1035 section 2.3.4). What is longer
+// is not looked for: a client may send 64 KiB of it, with a dot at every
+// second byte.
+const longestName = 253
+
+func (p ports) add(b *binding) {
+	if p[b.Port] == nil {
+		p[b.Port] = make(map[string][]*binding)
 	}
-	if b.Addr.IsValid() {
-		r++
+	host := strings.TrimPrefix(b.Host, "*")
+	if b.AnyName {
+		host = ""
 	}
-	return r
+	p[b.Port][host] = append(p[b.Port][host], b)
 }
 
-// covers reports whether "*.example.com" stands for a name: for all names
-// below example.com.
-func covers(pattern, name string) bool {
-	suffix, ok := strings.CutPrefix(pattern, "*")
-	return ok && len(name) > len(suffix) && strings.HasSuffix(name, suffix)
+// find returns the binding for a name at an address: the name counts before
+// the address, an exact name before a wildcard, a long wildcard before a short
+// one (spec 1.8).
+func (p ports) find(local netip.AddrPort, name string) *binding {
+	hosts := p[local.Port()]
+	addr := local.Addr().Unmap().WithZone("")
+	if name != "" && name[0] != '.' && len(name) <= longestName {
+		if b := at(hosts[name], addr); b != nil {
+			return b
+		}
+		for i := 1; i < len(name); i++ { // a name below has at least a byte more
+			if name[i] != '.' {
+				continue
+			}
+			if b := at(hosts[name[i:]], addr); b != nil {
+				return b
+			}
+		}
+	}
+	return at(hosts[""], addr)
+}
+
+// at returns the first of some bindings that is for this address, else the
+// first that is for all.
+func at(all []*binding, addr netip.Addr) (b *binding) {
+	for _, c := range all {
+		switch {
+		case c.Addr == addr:
+			return c
+		case !c.Addr.IsValid() && b == nil:
+			b = c
+		}
+	}
+	return b
 }
 
 // certificate implements tls.Config.GetCertificate.
