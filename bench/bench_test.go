@@ -51,19 +51,6 @@ func TestParseMachine(t *testing.T) {
 	}
 }
 
-func TestParseLoad(t *testing.T) {
-	t.Parallel()
-	said := "Running 1s test\n  1 threads\n" +
-		`{"requests":12,"micros":1000000,"p50":5,"p99":9,"connect":0,"read":1,"write":0,"status":2,"timeout":0}` + "\n"
-	got, err := parseLoad([]byte(said))
-	if want := (loadResult{Requests: 12, Micros: 1000000, P50: 5, P99: 9, Read: 1, Status: 2}); err != nil || got != want {
-		t.Errorf("got %+v, %v", got, err)
-	}
-	if _, err := parseLoad([]byte("unable to connect\n")); err == nil {
-		t.Error("output without a result is accepted")
-	}
-}
-
 // What runs the backend's program is not the proxy's: a child that runs
 // another program is counted, one that runs the excluded program is not.
 func TestTree(t *testing.T) {
@@ -143,7 +130,7 @@ func testReport() *report {
 			sample{Server: "nginx", Round: i + 1, Rate: rate[1], CPU: 20, Memory: 2e6})
 	}
 	r.add(testCase{name: "small-64", title: "a <title>"}, all)
-	r.add(testCase{name: "idle", title: "idle"}, []sample{{Server: "perch", Round: 1, Memory: 64e6}, {Server: "nginx", Round: 1, Memory: 1e6}})
+	r.add(testCase{name: "idle", title: "idle"}, []sample{{Server: "perch", Round: 1, Memory: 64e6, Each: 6300}, {Server: "nginx", Round: 1, Memory: 1e6}})
 	return r
 }
 
@@ -153,7 +140,7 @@ func TestTargets(t *testing.T) {
 	for _, want := range []string{
 		"| small-64 | CPU | ≤ 0.85 | 0.50 | met |", "| small-64 | throughput | ≥ 1.00 | 1.20 | met |",
 		"| idle | memory | ≤ 1.50 | 64.00 | missed |", "| down-1m | CPU | ≤ 0.35 | not measured |  |",
-		"| Perch | 1200 | 1.20 (1.10–2.00) | 10.0 | 0.50 |",
+		"| Perch | 1200 | 1.20 (1.10–2.00) | 10.0 | 0.50 |", "| Perch | 64.0 | 64.00 | 6.30 | 0 |",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)

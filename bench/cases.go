@@ -15,20 +15,43 @@ const (
 type load int
 
 const (
-	requests load = iota // as many as go through, by wrk
+	requests load = iota // as many as go through, by wrk or h2load
+	arrivals             // as many new connections as go through, a request on each
+	returns              // the same, by clients that were there before: TLS sessions resumed
 	idling               // connections that stay open after one request
 )
 
+// protocol is what the clients of a case speak.
+type protocol int
+
+const (
+	http1  protocol = iota // HTTP/1.1
+	https1                 // HTTP/1.1 over TLS
+	https2                 // HTTP/2 over TLS
+)
+
+func (p protocol) secure() bool { return p != http1 }
+
+// scheme is that of URLs.
+func (p protocol) scheme() string {
+	if p.secure() {
+		return "https"
+	}
+	return "http"
+}
+
 // A testCase is one thing that is measured.
 type testCase struct {
-	name  string
-	title string
-	kind  kind
-	load  load
-	conns int
-	path  string
-	reply int // bytes of the response's body
-	send  int // bytes of the request's body; 0 sends GET
+	name    string
+	title   string
+	kind    kind
+	load    load
+	proto   protocol
+	conns   int
+	streams int // requests at once on each connection of HTTP/2
+	path    string
+	reply   int // bytes of the response's body
+	send    int // bytes of the request's body; 0 sends GET
 
 	browser bool     // with the header fields of a browser, about 850 bytes
 	without []string // servers that cannot do it, or cannot yet
@@ -43,6 +66,8 @@ const (
 	helloSize = 13  // of what servers say themselves
 
 	headroom = 2048 // connections that a server may hold beyond those of a case
+
+	secureIdle = 5 // one of so many idle connections is enough where they are encrypted
 )
 
 // allCases lists the cases in the order in which they run.
@@ -66,6 +91,16 @@ func allCases(idle int) []testCase {
 		{name: "inline-64", title: "answer made in the server, 64 connections", kind: inline, conns: 64, path: "/hello", reply: helloSize,
 			note: "Perch's answer comes from a Go handler in its own pipeline (bench/inline), that of Go ReverseProxy from one of net/http"},
 		atRest,
+		{name: "tls-64", title: "proxied small GET over TLS, 64 connections", proto: https1, conns: 64, path: "/", reply: pageSize},
+		{name: "tls-1m", title: "proxied GET of 1 MiB over TLS, 64 connections", proto: https1, conns: 64, path: "/1048576", reply: mib},
+		{name: "h2-64", title: "proxied small GET over HTTP/2 and TLS, 64 connections of one stream", proto: https2, conns: 64, streams: 1, path: "/", reply: pageSize},
+		{name: "h2-16x10", title: "proxied small GET over HTTP/2 and TLS, 16 connections of ten streams", proto: https2, conns: 16, streams: 10, path: "/", reply: pageSize},
+		{name: "h2-64k", title: "proxied GET of 64 KiB over HTTP/2 and TLS, 16 connections of ten streams", proto: https2, conns: 16, streams: 10, path: "/65536", reply: 64 * kib},
+		{name: "h2-1m", title: "proxied GET of 1 MiB over HTTP/2 and TLS, 16 connections of two streams", proto: https2, conns: 16, streams: 2, path: "/1048576", reply: mib},
+		{name: "arrive", title: "new TLS connections, a proxied small GET on each", load: arrivals, proto: https1, conns: 16, path: "/", reply: pageSize},
+		{name: "return", title: "new TLS connections with a resumed session, a proxied small GET on each", load: returns, proto: https1, conns: 16, path: "/", reply: pageSize},
+		{name: "idle-tls", title: fmt.Sprintf("%d idle TLS connections, after one proxied GET each", idle/secureIdle), load: idling, proto: https1, conns: idle / secureIdle, path: "/", reply: pageSize},
+		{name: "idle-h2", title: fmt.Sprintf("%d idle HTTP/2 connections over TLS, after one proxied GET each", idle/secureIdle), load: idling, proto: https2, conns: idle / secureIdle, path: "/", reply: pageSize},
 	}
 }
 

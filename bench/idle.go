@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"cmp"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -24,7 +25,7 @@ func (b *bench) idling(ctx context.Context, c testCase, running []*instance) ([]
 			return nil, fmt.Errorf("%s: %w", i.server.title, err)
 		}
 		samples = append(samples, s)
-		fmt.Fprintf(os.Stderr, "  %-16s %6.1f MB\n", i.server.title, float64(s.Memory)/1e6)
+		fmt.Fprintf(os.Stderr, "  %-16s %6.1f MB %8.0f bytes/connection\n", i.server.title, float64(s.Memory)/1e6, s.Each)
 	}
 	return samples, nil
 }
@@ -52,7 +53,8 @@ func (b *bench) idle(ctx context.Context, c testCase, i *instance) (sample, erro
 	if err != nil {
 		return sample{}, err
 	}
-	return sample{Server: i.server.name, Round: 1, Memory: after.memory, Errors: failed, Others: after.others(before)}, nil
+	each := float64(after.memory-before.memory) / float64(len(conns))
+	return sample{Server: i.server.name, Round: 1, Memory: after.memory, Each: round(each), Errors: failed, Others: after.others(before)}, nil
 }
 
 // open opens the connections of a case and asks once on each. It returns
@@ -62,10 +64,11 @@ func open(ctx context.Context, c testCase, addr string) (conns []net.Conn, faile
 	var mu sync.Mutex
 	var all sync.WaitGroup
 	next := make(chan struct{})
+	config := tlsConfig(c.proto)
 	for range atOnce {
 		all.Go(func() {
 			for range next {
-				nc, e := openOne(ctx, c, addr)
+				nc, e := openOne(ctx, c, addr, config)
 				mu.Lock()
 				if e == nil {
 					conns = append(conns, nc)
@@ -85,14 +88,22 @@ func open(ctx context.Context, c testCase, addr string) (conns []net.Conn, faile
 	return conns, failed, err
 }
 
-func openOne(ctx context.Context, c testCase, addr string) (net.Conn, error) {
+// openOne opens a connection and asks once on it.
+func openOne(ctx context.Context, c testCase, addr string, config *tls.Config) (net.Conn, error) {
 	var d net.Dialer
 	nc, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
 	nc.SetDeadline(time.Now().Add(20 * time.Second))
-	if err := askOnce(nc, c, addr); err != nil {
+	if c.proto.secure() {
+		nc = tls.Client(nc, config)
+	}
+	ask := askOnce
+	if c.proto == https2 {
+		ask = askOnce2
+	}
+	if err := ask(nc, c, addr); err != nil {
 		nc.Close()
 		return nil, err
 	}
@@ -115,4 +126,49 @@ func askOnce(nc net.Conn, c testCase, addr string) error {
 	}
 	_, err = io.Copy(io.Discard, resp.Body)
 	return err
+}
+
+// askOnce2 is askOnce with HTTP/2, of which it knows as much as that takes.
+func askOnce2(nc net.Conn, c testCase, addr string) error {
+	const data, headers, settings, ack, endStream, endHeaders = 0, 1, 4, 1, 1, 4
+	frame := func(b []byte, kind, flags, stream byte, payload string) []byte {
+		b = append(b, 0, 0, byte(len(payload)), kind, flags, 0, 0, 0, stream)
+		return append(b, payload...)
+	}
+	// GET and https of HPACK's static table, path and authority as literals.
+	block := fmt.Sprintf("\x82\x87\x04%c%s\x01%c%s", len(c.path), c.path, len(addr), addr)
+	b := frame([]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), settings, 0, 0, "")
+	if _, err := nc.Write(frame(b, headers, endStream|endHeaders, 1, block)); err != nil {
+		return err
+	}
+	in := bufio.NewReaderSize(nc, 512)
+	for body := 0; ; {
+		var head [9]byte
+		if _, err := io.ReadFull(in, head[:]); err != nil {
+			return err
+		}
+		n := int(head[0])<<16 | int(head[1])<<8 | int(head[2])
+		if _, err := in.Discard(n); err != nil {
+			return err
+		}
+		switch kind, flags := head[3], head[4]; {
+		case kind == settings && flags&ack == 0:
+			if _, err := nc.Write(frame(nil, settings, ack, 0, "")); err != nil {
+				return err
+			}
+		case kind == data:
+			if body += n; flags&endStream != 0 {
+				return wantBody(body, c.reply)
+			}
+		case kind == headers && flags&endStream != 0:
+			return wantBody(body, c.reply)
+		}
+	}
+}
+
+func wantBody(got, want int) error {
+	if got != want {
+		return fmt.Errorf("answer of %d bytes instead of %d", got, want)
+	}
+	return nil
 }

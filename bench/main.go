@@ -58,7 +58,7 @@ func parse(args []string) (options, error) {
 	f.IntVar(&o.rounds, "rounds", 5, "how many times each server has its turn")
 	f.IntVar(&o.seconds, "seconds", 3, "how long a turn takes")
 	f.DurationVar(&o.settle, "settle", 10*time.Second, "how long idle connections rest before memory is looked at")
-	f.BoolVar(&o.quick, "quick", false, "one round of one second, fewer idle connections: does it run at all?")
+	f.BoolVar(&o.quick, "quick", false, "one round of one second for Perch and nginx, fewer idle connections: does it run at all?")
 	f.StringVar(&o.cache, "cache", ".cache/bench", "`folder` of the tools, for builds and for what servers write")
 	f.StringVar(&o.results, "results", "bench/results", "`folder` for results.json, results.md and results.svg")
 	f.StringVar(&o.perch, "perch", "", "measure this `binary` instead of building ./cmd/perch")

@@ -29,6 +29,9 @@ func targets() []target {
 		{"up-1m", "throughput", rate, 1.5, false, baseline},
 		{"idle", "memory", memory, 1.5, true, baseline},
 		{"inline-64", "throughput", rate, 2, false, "reverseproxy"},
+		{"tls-64", "CPU", cpu, 0.75, true, baseline},
+		{"h2-64", "CPU", cpu, 1.2, true, baseline},
+		{"h2-16x10", "CPU", cpu, 1.5, true, baseline},
 	}
 }
 
@@ -127,9 +130,9 @@ func (r *report) writeCase(b *strings.Builder, c caseReport) {
 		fmt.Fprintf(b, "%s.\n\n", c.Note)
 	}
 	if c.Results[0].Rate.Value == 0 {
-		b.WriteString("| server | memory MB | × | errors |\n|---|--:|--:|--:|\n")
+		b.WriteString("| server | memory MB | × | KB/connection | errors |\n|---|--:|--:|--:|--:|\n")
 		for _, s := range c.Results {
-			fmt.Fprintf(b, "| %s | %s | %s | %d |\n", r.titles[s.Server], number(s.Memory.Value/1e6), times(s.Memory), s.Errors)
+			fmt.Fprintf(b, "| %s | %s | %s | %s | %d |\n", r.titles[s.Server], number(s.Memory.Value/1e6), times(s.Memory), number(s.Each.Value/1e3), s.Errors)
 		}
 		return
 	}

@@ -3,17 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
-	_ "embed"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 )
 
@@ -21,8 +17,9 @@ import (
 type bench struct {
 	options
 	tools
-	dir    string // of this run, removed at its end
-	static string // folder of the files
+	dir         string // of this run, removed at its end
+	static      string // folder of the files
+	certificate string // PEM file
 }
 
 func prepare(ctx context.Context, o options) (*bench, error) {
@@ -34,8 +31,8 @@ func prepare(ctx context.Context, o options) (*bench, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &bench{options: o, tools: t, dir: dir, static: filepath.Join(dir, "www", "static")}
-	if err := b.makeFiles(); err != nil {
+	b := &bench{options: o, tools: t, dir: dir, static: filepath.Join(dir, "www", "static"), certificate: filepath.Join(dir, "certificate.pem")}
+	if err := errors.Join(b.makeFiles(), makeCertificate(b.certificate)); err != nil {
 		os.RemoveAll(dir)
 		return nil, err
 	}
@@ -54,11 +51,10 @@ func (b *bench) makeFiles() error {
 			return err
 		}
 	}
-	return os.WriteFile(filepath.Join(b.dir, "load.lua"), script, 0o644)
+	return errors.Join(
+		os.WriteFile(filepath.Join(b.dir, "load.lua"), script, 0o644),
+		os.WriteFile(filepath.Join(b.dir, "openssl.cnf"), openSSL, 0o644))
 }
-
-//go:embed load.lua
-var script []byte
 
 // A sample is what one turn of one server gave. Times are in microseconds,
 // memory is in bytes. What does not apply is zero.
@@ -70,6 +66,7 @@ type sample struct {
 	P50    float64 `json:"p50Micros,omitempty"`
 	P99    float64 `json:"p99Micros,omitempty"`
 	Memory int64   `json:"memoryBytes"`
+	Each   float64 `json:"bytesPerConnection,omitempty"` // that idle connections added
 	Errors int     `json:"errors"`
 
 	// Others is the share of the machine that processes outside the bench
@@ -84,6 +81,9 @@ func (b *bench) measure(ctx context.Context, c testCase) ([]sample, error) {
 	defer stop()
 	if err != nil {
 		return nil, err
+	}
+	if b.quick { // that the others answer is known by now
+		running = slices.DeleteFunc(running, func(i *instance) bool { return i.server.name != "perch" && i.server.name != baseline })
 	}
 	if c.load == idling {
 		return b.idling(ctx, c, running)
@@ -122,6 +122,9 @@ func (b *bench) start(ctx context.Context, c testCase) (running []*instance, sto
 	set := settings{
 		Static: b.static, Application: b.backend, Token: "5d9f5a4c-8f43-4f0e-8d7b-3a1f6f0c2b11",
 		Connections: c.conns + headroom, Files: fileLimit(), Root: os.Getuid() == 0,
+	}
+	if c.proto.secure() {
+		set.Certificate = b.certificate
 	}
 	if c.kind == proxied {
 		i, err := b.startBackend(filepath.Join(b.dir, c.name, "backend"))
@@ -247,47 +250,4 @@ func (l look) others(before look) float64 {
 		return 0
 	}
 	return max(0, round(float64((l.busy-before.busy)-(l.bench-before.bench))/float64(l.all-before.all)))
-}
-
-// A loadResult is what load.lua prints.
-type loadResult struct {
-	Requests, Micros, P50, P99            int
-	Connect, Read, Write, Status, Timeout int
-}
-
-// load drives a server with wrk.
-func (b *bench) load(ctx context.Context, c testCase, i *instance, seconds int) (loadResult, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(seconds)*time.Second+30*time.Second)
-	defer cancel()
-	args := []string{
-		"--threads", strconv.Itoa(max(1, runtime.NumCPU()/2)), "--connections", strconv.Itoa(c.conns),
-		"--duration", fmt.Sprintf("%ds", seconds), "--timeout", "20s", "--script", filepath.Join(b.dir, "load.lua"),
-		"http://" + i.addr + c.path, "--", map[bool]string{true: "POST", false: "GET"}[c.send > 0], strconv.Itoa(c.send),
-	}
-	if c.browser {
-		for _, f := range browserFields {
-			args = append(args, f[0], f[1])
-		}
-	}
-	cmd := b.debian(b.wrk, args...)
-	var said bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &said, &said
-	if err := cmd.Start(); err != nil {
-		return loadResult{}, err
-	}
-	end := context.AfterFunc(ctx, func() { cmd.Process.Kill() })
-	defer end()
-	if err := cmd.Wait(); err != nil {
-		return loadResult{}, fmt.Errorf("wrk: %w\n%s", err, said.Bytes())
-	}
-	return parseLoad(said.Bytes())
-}
-
-// parseLoad reads the last line that wrk printed.
-func parseLoad(said []byte) (r loadResult, err error) {
-	lines := strings.Split(strings.TrimSpace(string(said)), "\n")
-	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &r); err != nil {
-		return r, fmt.Errorf("wrk printed no result: %w\n%s", err, said)
-	}
-	return r, nil
 }

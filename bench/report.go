@@ -56,6 +56,7 @@ type result struct {
 	P50    figure  `json:"p50Micros"`
 	P99    figure  `json:"p99Micros"`
 	Memory figure  `json:"memoryBytes"`
+	Each   figure  `json:"bytesPerConnection"`
 	Errors int     `json:"errors"` // in all rounds
 	Others float64 `json:"othersShare"`
 }
@@ -144,6 +145,7 @@ var metrics = []metric{
 	{func(s sample) float64 { return s.P50 }, func(r *result) *figure { return &r.P50 }},
 	{func(s sample) float64 { return s.P99 }, func(r *result) *figure { return &r.P99 }},
 	{func(s sample) float64 { return float64(s.Memory) }, func(r *result) *figure { return &r.Memory }},
+	{func(s sample) float64 { return s.Each }, func(r *result) *figure { return &r.Each }},
 }
 
 func (turns samples) of(server string) (sample, bool) {

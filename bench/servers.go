@@ -1,17 +1,14 @@
 package main
 
 import (
-	"context"
 	"embed"
 	"errors"
-	"fmt"
-	"io"
+	"math/rand/v2"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
+	"strconv"
 	"syscall"
 	"text/template"
 	"time"
@@ -56,9 +53,10 @@ type settings struct {
 	Folder      string // of the site that is measured
 	Application string // the backend's program, for those who start it themselves
 	Token       string
-	Connections int  // to be able to hold
-	Files       int  // that may be open
-	Root        bool // whether the bench runs as root
+	Certificate string // PEM file of certificate and key; empty: clear text
+	Connections int    // to be able to hold
+	Files       int    // that may be open
+	Root        bool   // whether the bench runs as root
 }
 
 //go:embed conf/*
@@ -113,7 +111,7 @@ func caddyCommand(t tools, _ kind, s settings) (*exec.Cmd, error) {
 }
 
 func reverseProxyCommand(t tools, _ kind, s settings) (*exec.Cmd, error) {
-	return exec.Command(t.reverseProxy, s.Listen, s.Backend, s.Static), nil
+	return exec.Command(t.reverseProxy, s.Listen, s.Backend, s.Static, s.Certificate), nil
 }
 
 // An instance is a server that runs.
@@ -162,82 +160,18 @@ func (i *instance) stop() {
 	<-i.ended
 }
 
-// ready waits until the server answers as the case wants it: at least one
-// request of its kind goes through, and the backend sees the fields that all
-// proxies have to add. A server that does less is not measured.
-func (i *instance) ready(ctx context.Context, c testCase) error {
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
-	defer cancel()
-	for {
-		err := i.check(ctx, c)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-i.ended:
-			return fmt.Errorf("%s ended: %s", i.server.title, i.said())
-		case <-ctx.Done():
-			return fmt.Errorf("%s does not answer as it should: %w\n%s", i.server.title, err, i.said())
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-}
-
-func (i *instance) said() string {
-	out, _ := os.ReadFile(i.output)
-	return string(out[max(0, len(out)-2000):])
-}
-
-func (i *instance) check(ctx context.Context, c testCase) error {
-	body, err := i.ask(ctx, c.path, c.send)
-	if err != nil {
-		return err
-	}
-	if len(body) != c.reply {
-		return fmt.Errorf("%s has %d bytes instead of %d", c.path, len(body), c.reply)
-	}
-	if c.kind != proxied {
-		return nil
-	}
-	head, err := i.ask(ctx, "/fields", 0)
-	if err != nil {
-		return err
-	}
-	for _, name := range []string{"X-Forwarded-For: 127.0.0.1", "X-Forwarded-Proto: http", "MS-ASPNETCORE-TOKEN: "} {
-		if !strings.Contains(strings.ToLower(string(head)), "\r\n"+strings.ToLower(name)) {
-			return fmt.Errorf("the backend sees no %q in %q", name, head)
-		}
-	}
-	return nil
-}
-
-// ask sends one request over a connection of its own, and wants 200.
-func (i *instance) ask(ctx context.Context, path string, send int) ([]byte, error) {
-	method, upload := http.MethodGet, io.Reader(nil)
-	if send > 0 {
-		method, upload = http.MethodPost, strings.NewReader(strings.Repeat("perch on", send/8))
-	}
-	r, err := http.NewRequestWithContext(ctx, method, "http://"+i.addr+path, upload)
-	if err != nil {
-		return nil, err
-	}
-	r.Close = true
-	resp, err := http.DefaultClient.Do(r)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s: %s", path, resp.Status)
-	}
-	return io.ReadAll(resp.Body)
-}
-
-// freeAddress returns a loopback address that nobody listens on.
+// freeAddress returns a loopback address that nobody listens on. Its port is
+// none of those that the kernel gives to clients, so that nobody else is given
+// it before the server has it.
 func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+	const first, beyond, tries = 10_000, 32_768, 100
+	var err error
+	for range tries {
+		var l net.Listener
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(first+rand.IntN(beyond-first)))
+		if l, err = net.Listen("tcp", addr); err == nil {
+			return addr, l.Close()
+		}
 	}
-	return l.Addr().String(), l.Close()
+	return "", err
 }

@@ -14,7 +14,7 @@ import (
 // tools are the programs that take part, by path.
 type tools struct {
 	perch, backend, reverseProxy, inline string // built
-	nginx, haproxy, caddy, wrk           string // found
+	nginx, haproxy, caddy, wrk, h2load   string // found
 	unpacked                             string // root of Debian packages that are not installed
 	module                               string // root of the repository
 }
@@ -47,7 +47,7 @@ func prepareTools(ctx context.Context, o options) (tools, error) {
 			return t, fmt.Errorf("build %s: %w\n%s", b.pkg, err, out)
 		}
 	}
-	for name, path := range map[string]*string{"nginx": &t.nginx, "haproxy": &t.haproxy, "caddy": &t.caddy, "wrk": &t.wrk} {
+	for name, path := range map[string]*string{"nginx": &t.nginx, "haproxy": &t.haproxy, "caddy": &t.caddy, "wrk": &t.wrk, "h2load": &t.h2load} {
 		if *path = t.find(name); *path == "" {
 			return t, fmt.Errorf("%s is missing: bench/tools/install.sh unpacks it", name)
 		}

@@ -2,7 +2,7 @@
 // far as it lets itself be: httputil.ReverseProxy in front of the backend,
 // http.FileServer for the files, an http.Handler that answers itself.
 //
-//	reverseproxy LISTEN BACKEND FOLDER
+//	reverseproxy LISTEN BACKEND FOLDER CERTIFICATE
 package main
 
 import (
@@ -17,8 +17,8 @@ import (
 )
 
 func main() {
-	if len(os.Args) != 4 {
-		log.Fatal("usage: reverseproxy LISTEN BACKEND FOLDER")
+	if len(os.Args) != 5 {
+		log.Fatal("usage: reverseproxy LISTEN BACKEND FOLDER CERTIFICATE, which is empty for clear text")
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/", proxy(os.Args[2]))
@@ -27,7 +27,11 @@ func main() {
 		w.Header()["Content-Type"] = []string{"text/plain"}
 		io.WriteString(w, "Hello, World!")
 	})
-	log.Fatal((&http.Server{Addr: os.Args[1], Handler: mux, ReadHeaderTimeout: 15 * time.Second}).ListenAndServe())
+	s := &http.Server{Addr: os.Args[1], Handler: mux, ReadHeaderTimeout: 15 * time.Second}
+	if certificate := os.Args[4]; certificate != "" {
+		log.Fatal(s.ListenAndServeTLS(certificate, certificate))
+	}
+	log.Fatal(s.ListenAndServe())
 }
 
 func proxy(backend string) http.Handler {
