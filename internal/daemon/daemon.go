@@ -13,7 +13,6 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -88,6 +87,9 @@ type Daemon struct {
 	retiring sync.WaitGroup     // applications that no plan has any more
 	retire   context.Context    // ends when they have to end at once
 	hurry    context.CancelFunc // ends it
+
+	accepting     context.Context // ends with the first step of Stop
+	stopAccepting context.CancelFunc
 }
 
 // Start starts everything, in this order: clock and idle connections, the
@@ -97,6 +99,7 @@ type Daemon struct {
 func Start(o Options) (*Daemon, error) {
 	d := &Daemon{opts: o, certs: certs.NewTable(o.Log), issuer: issuer{environ: o.Environ, log: o.Log}}
 	d.retire, d.hurry = context.WithCancel(context.Background())
+	d.accepting, d.stopAccepting = context.WithCancel(context.Background())
 	steps := []func() error{d.startWatcher, d.startSystem, d.build, d.startServer, d.startControl}
 	for _, step := range steps {
 		if err := step(); err != nil {
@@ -187,16 +190,33 @@ func (d *Daemon) listen(bindings []listen.Binding) ([]listen.Binding, error) {
 func (d *Daemon) useSockets() {
 	before := d.sockets
 	d.sockets, d.reopened = d.reopened, nil
-	for _, s := range d.sockets.Sockets {
-		if before == nil || !slices.Contains(before.Sockets, s) {
-			l := serve.Listener{Listener: s, URL: s.URL}
-			if s.TLS {
-				l.TLS, l.Verify = d.certs.Config(), d.certs.Verify
-			}
-			d.server.Serve(l)
-		}
+	if err := before.HandOver(d.sockets, time.Now()); err != nil {
+		d.opts.Log.Error("the sockets are not as they should be", "err", err)
 	}
-	if err := before.CloseExcept(d.sockets); err != nil {
+	for _, s := range d.sockets.Sockets {
+		l := serve.Listener{Listener: s.Listener, URL: s.URL}
+		if s.TLS {
+			l.TLS, l.Verify = d.certs.Config(), d.certs.Verify
+		}
+		d.server.Serve(l)
+	}
+	if d.sockets.Leaving() {
+		d.retiring.Go(d.expireSockets)
+	}
+}
+
+// expireSockets closes the sockets whose last connections have come by now.
+func (d *Daemon) expireSockets() {
+	t := time.NewTimer(listen.Handover)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-d.accepting.Done():
+		return // Stop closes them
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.sockets.Expire(time.Now()); err != nil {
 		d.opts.Log.Warn("a socket did not close", "err", err)
 	}
 }
@@ -362,6 +382,7 @@ func awaitStarts(ctx context.Context, pool *worker.Pool) {
 // is cut.
 func (d *Daemon) Stop(ctx context.Context) error {
 	var errs []error
+	d.stopAccepting()
 	if d.control != nil {
 		errs = append(errs, d.control.Close())
 	}

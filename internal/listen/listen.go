@@ -25,32 +25,59 @@ type Group struct {
 
 	// Sockets are what to accept from. Bindings for several host names share
 	// one, and localhost has up to two.
-	Sockets []*Socket
+	Sockets []Socket
 
-	asked []Binding // what each of Bindings was before it had a port
+	asked   []Binding // what each of Bindings was before it had a port
+	leaving []leaving
+	lent    []*opened // whose addresses another socket may have, until HandOver
 }
 
-// Socket is one listener. Closing it twice is harmless.
+// Socket is a listener as a group uses it. Groups that share it have the same
+// Listener. Closing that twice is harmless.
 type Socket struct {
 	net.Listener
 	URL string // of the first binding that is served by it
 	TLS bool   // its connections begin with a handshake
+}
 
-	remove func() // takes the file of a unix socket away; nil for TCP
+// opened is the Listener of a Socket.
+type opened struct {
+	net.Listener
+	addr   netip.Addr // zero: all
+	port   uint16
+	path   string       // of a unix socket
+	begin  func() error // it is bound and does not listen before; nil: it listens
+	remove func()       // takes the file of a unix socket away; nil for TCP
 	once   sync.Once
 	err    error
 }
 
 // Close stops listening and removes the file of a unix socket.
-func (s *Socket) Close() error {
-	s.once.Do(func() {
-		if s.remove != nil {
-			s.remove()
+func (o *opened) Close() error {
+	o.once.Do(func() {
+		if o.remove != nil {
+			o.remove()
 		}
-		s.err = s.Listener.Close()
+		o.err = o.Listener.Close()
 	})
-	return s.err
+	return o.err
 }
+
+// at reports whether o listens on just this address and port.
+func (o *opened) at(addr netip.Addr, port uint16) bool {
+	return o.path == "" && o.addr == addr && o.port == port
+}
+
+// covers reports whether connections to the address of s would come to o if s
+// were not there.
+func (o *opened) covers(s *opened) bool {
+	if o.path != "" || s.path != "" || o.port != s.port || o.addr == s.addr {
+		return false
+	}
+	return !o.addr.IsValid() || o.addr == netip.IPv4Unspecified() && s.addr.Is4()
+}
+
+func (s *Socket) opened() *opened { return s.Listener.(*opened) }
 
 // URLs returns what to print: one URL for each binding.
 func (g *Group) URLs() []string {
@@ -67,6 +94,9 @@ func (g *Group) Close() error {
 	for _, s := range g.Sockets {
 		errs = append(errs, s.Close())
 	}
+	for _, s := range g.leaving {
+		errs = append(errs, s.Close())
+	}
 	return errors.Join(errs...)
 }
 
@@ -78,8 +108,7 @@ func (g *Group) Close() error {
 // to tell them apart by address and host name. Bindings with port 0 share
 // nothing, and http shares no socket with https.
 func Open(bindings []Binding) (*Group, error) {
-	o := opener{listen: listenTCP, owner: portOwner}
-	return o.open(bindings)
+	return (*Group)(nil).Reopen(bindings)
 }
 
 // listenTCP listens as net.Listen does: address reuse after a restart, a
@@ -100,7 +129,8 @@ type opener struct {
 	// owner names the process that listens on a TCP port, "" if unknown.
 	owner func(port uint16) string
 
-	old   Group // whose sockets are taken over
+	asked []Binding // of the old group, those that were not found again
+	old   *Group    // whose sockets are taken over
 	group Group
 }
 
@@ -123,9 +153,10 @@ func (o *opener) open(bindings []Binding) (*Group, error) {
 		o.group.asked = append(o.group.asked, asked)
 	}
 	if len(errs) > 0 {
-		o.undo()
+		o.group.CloseExcept(o.old)
 		return nil, errors.Join(errs...)
 	}
+	o.keepCovered()
 	return &o.group, nil
 }
 
@@ -139,7 +170,7 @@ func (o *opener) bind(b *Binding, all []Binding) error {
 		if err != nil {
 			return err
 		}
-		o.add(s, b.URL)
+		o.group.Sockets = append(o.group.Sockets, Socket{Listener: s, URL: b.URL})
 		return nil
 	case b.Loopback && b.Port == 0:
 		return o.bindFreeLoopback(b)
@@ -164,14 +195,16 @@ func (o *opener) bindAddr(b *Binding, addr netip.Addr, all []Binding) error {
 		}
 	}
 	l, err := o.listen(network(addr), address(addr, b.Port))
-	if isTaken(err) && o.makeWay(addr, b.Port) {
-		l, err = o.listen(network(addr), address(addr, b.Port))
+	if isTaken(err) {
+		if s := o.beside(addr, b.Port); s != nil {
+			o.add(s, b)
+			return nil
+		}
 	}
 	if err != nil {
 		return o.explain(b, addr, err)
 	}
-	b.Port = port(l)
-	o.add(&Socket{Listener: l, TLS: b.TLS}, b.url())
+	o.add(&opened{Listener: l, addr: addr, port: port(l)}, b)
 	return nil
 }
 
@@ -218,27 +251,28 @@ func (o *opener) bindFreeLoopback(b *Binding) error {
 			}
 			break
 		}
-		for _, l := range []net.Listener{l4, l6} {
-			if l != nil {
-				b.Port = port(l)
-				o.add(&Socket{Listener: l, TLS: b.TLS}, b.url())
-			}
+		if l4 != nil {
+			o.add(&opened{Listener: l4, addr: loopback4, port: port(l4)}, b)
+		}
+		if l6 != nil {
+			o.add(&opened{Listener: l6, addr: loopback6, port: port(l6)}, b)
 		}
 		return nil
 	}
 	return o.explain(b, loopback4, err)
 }
 
-func (o *opener) add(s *Socket, url string) {
-	s.URL = url
-	o.group.Sockets = append(o.group.Sockets, s)
+// add serves b by a socket, and gives it the port of that.
+func (o *opener) add(s *opened, b *Binding) {
+	b.Port = s.port
+	o.group.Sockets = append(o.group.Sockets, Socket{Listener: s, URL: b.url(), TLS: b.TLS})
 }
 
 // find returns the socket of the group that listens on just this address and
 // port, nil for none.
 func (o *opener) find(addr netip.Addr, port uint16) *Socket {
-	for _, s := range o.group.Sockets {
-		if s.at(addr, port) {
+	for i := range o.group.Sockets {
+		if s := &o.group.Sockets[i]; s.opened().at(addr, port) {
 			return s
 		}
 	}

@@ -163,7 +163,7 @@ func (s *system) listen(network, address string) (net.Listener, error) {
 }
 
 func (s *system) open(t *testing.T, urls ...string) (*Group, error) {
-	o := opener{listen: s.listen, owner: func(uint16) string { return "" }}
+	o := opener{listen: s.listen, owner: func(uint16) string { return "" }, old: new(Group)}
 	return o.open(mustParse(t, urls...))
 }
 

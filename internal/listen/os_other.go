@@ -3,7 +3,10 @@
 package listen
 
 import (
+	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"syscall"
 )
 
@@ -18,3 +21,11 @@ func portOwner(uint16) string { return "" }
 // limitUnsent does nothing: what the kernel holds for slow peers is the
 // system's own business here.
 func limitUnsent(_, _ string, _ syscall.RawConn) error { return nil }
+
+// lend and bindBeside are for systems that let a listener be replaced by one
+// for more addresses, or for fewer, while both listen.
+func lend(net.Listener, bool) error { return errors.ErrUnsupported }
+
+func bindBeside(netip.Addr, uint16) (net.Listener, func() error, error) {
+	return nil, nil, errors.ErrUnsupported
+}

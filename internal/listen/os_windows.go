@@ -3,6 +3,8 @@ package listen
 import (
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"syscall"
 
 	"golang.org/x/sys/windows"
@@ -29,3 +31,11 @@ func ownerCommand(port uint16) string { return fmt.Sprintf("netstat -ano -p tcp 
 // limitUnsent does nothing: what the kernel holds for slow peers is the
 // system's own business here.
 func limitUnsent(_, _ string, _ syscall.RawConn) error { return nil }
+
+// lend and bindBeside are for systems that let a listener be replaced by one
+// for more addresses, or for fewer, while both listen.
+func lend(net.Listener, bool) error { return errors.ErrUnsupported }
+
+func bindBeside(netip.Addr, uint16) (net.Listener, func() error, error) {
+	return nil, nil, errors.ErrUnsupported
+}

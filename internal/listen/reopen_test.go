@@ -38,11 +38,11 @@ func TestReopenSharesSocketsAndPorts(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer second.Close()
-	if err := first.CloseExcept(second); err != nil {
-		t.Error(err)
+	if err := first.HandOver(second, time.Now()); err != nil || second.Leaving() {
+		t.Error(err, second.Leaving())
 	}
 	opened := second.Opened(more)
-	if opened[0].Port != first.Bindings[0].Port || second.Sockets[0] != first.Sockets[0] || second.Sockets[1] != first.Sockets[2] {
+	if opened[0].Port != first.Bindings[0].Port || second.Sockets[0].Listener != first.Sockets[0].Listener || second.Sockets[1].Listener != first.Sockets[2].Listener {
 		t.Errorf("%+v does not share the sockets of %+v", second, first)
 	}
 	if opened[2].Port == 0 || opened[2].Port == opened[0].Port {
@@ -58,7 +58,103 @@ func TestReopenSharesSocketsAndPorts(t *testing.T) {
 	}
 }
 
+// Whoever has connected before a binding is widened or narrowed is accepted
+// after it, by a socket that is still open.
 func TestReopenWidensAndNarrows(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ from, to string }{
+		{"http://127.0.0.1", "http://*"},
+		{"http://127.0.0.1", "http://0.0.0.0"},
+		{"http://0.0.0.0", "http://*"},
+		{"http://*", "http://0.0.0.0"},
+		{"http://*", "http://127.0.0.1"},
+		{"http://0.0.0.0", "http://127.0.0.1"},
+		{"http://*", "http://localhost"},
+		{"http://localhost", "http://*"},
+		{"http://*", "https://127.0.0.1"},
+		{"http://127.0.0.1", "https://*"},
+	} {
+		t.Run(c.from+" "+c.to, func(t *testing.T) {
+			t.Parallel()
+			first, err := Open(mustParse(t, c.from+":0"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer first.Close()
+			port := first.Bindings[0].Port
+			to := mustParse(t, fmt.Sprintf("%s:%d", c.to, port))
+
+			given, err := first.Reopen(to) // and not taken over
+			if err != nil {
+				t.Fatal(err)
+			}
+			connected := dial(t, port)
+			given.CloseExcept(first)
+			awaits(t, first, connected)
+
+			connected = dial(t, port)
+			next, err := first.Reopen(to)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer next.Close()
+			meanwhile := dial(t, port)
+			now := time.Now()
+			if err := first.HandOver(next, now); err != nil {
+				t.Fatal(err)
+			}
+			after := dial(t, port)
+			awaits(t, next, connected, meanwhile, after)
+			for _, s := range next.Sockets {
+				if s.TLS != to[0].TLS {
+					t.Errorf("%s has TLS %v", s.Addr(), s.TLS)
+				}
+			}
+			if l, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+				l.Close()
+				t.Error("another process can listen on the port")
+			}
+			next.Expire(now.Add(Handover - time.Second))
+			left := next.Leaving()
+			next.Expire(now.Add(Handover))
+			if next.Leaving() || left != (len(next.all()) > 0 && first.Sockets[0].opened().covers(next.Sockets[0].opened())) {
+				t.Errorf("a socket was left: %v, and is now: %v", left, next.Leaving())
+			}
+			awaits(t, next, dial(t, port))
+		})
+	}
+}
+
+// A wide socket that is about to go is wanted again.
+func TestReopenTakesBackWhatWasLeaving(t *testing.T) {
+	t.Parallel()
+	first, err := Open(mustParse(t, "http://*:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, now := first.Bindings[0].Port, time.Now()
+	g := first
+	for i, host := range []string{"127.0.0.1", "*", "127.0.0.1", "0.0.0.0", "*", "127.0.0.1"} {
+		next, err := g.Reopen(mustParse(t, fmt.Sprintf("http://%s:%d", host, port)))
+		if err != nil {
+			t.Fatal(i, err)
+		}
+		defer next.Close()
+		waiting := dial(t, port)
+		if err := g.HandOver(next, now); err != nil {
+			t.Fatal(i, err)
+		}
+		awaits(t, next, waiting, dial(t, port))
+		if i == 1 && (next.Sockets[0].Listener != first.Sockets[0].Listener || next.Leaving()) {
+			t.Error("the first socket is not in use again")
+		}
+		g = next
+	}
+}
+
+// What another process has taken of a port keeps the wider binding out, and
+// the narrow one open.
+func TestReopenThatCannotWiden(t *testing.T) {
 	t.Parallel()
 	first, err := Open(mustParse(t, "http://127.0.0.1:0"))
 	if err != nil {
@@ -66,18 +162,47 @@ func TestReopenWidensAndNarrows(t *testing.T) {
 	}
 	defer first.Close()
 	port := first.Bindings[0].Port
-	wide, err := first.Reopen(mustParse(t, fmt.Sprintf("http://*:%d", port)))
+	other, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.2:%d", port))
+	if err != nil {
+		t.Skip("there is no 127.0.0.2:", err)
+	}
+	defer other.Close()
+	waiting := dial(t, port)
+	if g, err := first.Reopen(mustParse(t, fmt.Sprintf("http://*:%d", port))); err == nil {
+		t.Fatalf("opened %+v", g)
+	}
+	awaits(t, first, waiting, dial(t, port))
+}
+
+// dial connects to a port of 127.0.0.1 and returns the address it has there.
+func dial(t *testing.T, port uint16) string {
+	t.Helper()
+	c, err := net.DialTimeout("tcp4", fmt.Sprintf("127.0.0.1:%d", port), time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer wide.Close()
-	narrow, err := wide.Reopen(mustParse(t, fmt.Sprintf("http://127.0.0.1:%d", port)))
-	if err != nil {
-		t.Fatal(err)
+	t.Cleanup(func() { c.Close() })
+	return c.LocalAddr().String()
+}
+
+// awaits accepts from all sockets of a group until those clients have come.
+func awaits(t *testing.T, g *Group, clients ...string) {
+	t.Helper()
+	for _, s := range g.all() {
+		l := s.opened().Listener.(*net.TCPListener)
+		for len(clients) > 0 {
+			l.SetDeadline(time.Now().Add(50 * time.Millisecond))
+			c, err := l.Accept()
+			if err != nil {
+				break
+			}
+			clients = slices.DeleteFunc(clients, func(a string) bool { return a == c.RemoteAddr().String() })
+			c.Close()
+		}
+		l.SetDeadline(time.Time{})
 	}
-	defer narrow.Close()
-	if got := narrow.Sockets[0].Addr().String(); got != first.Sockets[0].Addr().String() || !answers(got) {
-		t.Errorf("listens on %s", got)
+	if len(clients) > 0 {
+		t.Errorf("%q were not accepted", clients)
 	}
 }
 
@@ -101,25 +226,7 @@ func TestReopenThatFailsLeavesTheGroupAlone(t *testing.T) {
 	if !answers(first.Sockets[0].Addr().String()) {
 		t.Error("the socket that was open is closed")
 	}
-	if again, err := first.Reopen(asked); err != nil || again.Sockets[0] != first.Sockets[0] {
+	if again, err := first.Reopen(asked); err != nil || again.Sockets[0].Listener != first.Sockets[0].Listener {
 		t.Errorf("%+v, %v", again, err)
-	}
-}
-
-// A socket that waits with connections for http is no good for https.
-func TestReopenChangesTheScheme(t *testing.T) {
-	t.Parallel()
-	first, err := Open(mustParse(t, "http://127.0.0.1:0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer first.Close()
-	second, err := first.Reopen(mustParse(t, fmt.Sprintf("https://127.0.0.1:%d", first.Bindings[0].Port)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer second.Close()
-	if len(second.Sockets) != 1 || second.Sockets[0] == first.Sockets[0] || !second.Sockets[0].TLS {
-		t.Errorf("%+v", second.Sockets)
 	}
 }

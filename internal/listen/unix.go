@@ -17,7 +17,7 @@ const socketMode = 0o660
 
 // listenUnix listens on a unix socket. The file that a dead process left in
 // its place is replaced; anything else there is an error.
-func listenUnix(path string) (*Socket, error) {
+func listenUnix(path string) (*opened, error) {
 	if err := clearStale(path); err != nil {
 		return nil, err
 	}
@@ -27,7 +27,7 @@ func listenUnix(path string) (*Socket, error) {
 		return nil, explainUnix(path, err)
 	}
 	l.(*net.UnixListener).SetUnlinkOnClose(false)
-	s := &Socket{Listener: l}
+	s := &opened{Listener: l, path: path}
 	info, err := os.Lstat(path)
 	if err == nil {
 		s.remove = func() { removeSame(path, info) }

@@ -84,7 +84,7 @@ type Server struct {
 
 	mu        sync.Mutex
 	conns     map[*conn]struct{}
-	listeners map[net.Listener]struct{}
+	listeners map[net.Listener]*atomic.Pointer[Listener]
 	accepting sync.WaitGroup
 	open      sync.WaitGroup // connections
 }
@@ -95,7 +95,7 @@ func New(set Settings, w *sockio.Watcher, h exchange.Handler) *Server {
 		watch:     w,
 		ending:    make(chan struct{}),
 		conns:     make(map[*conn]struct{}),
-		listeners: make(map[net.Listener]struct{}),
+		listeners: make(map[net.Listener]*atomic.Pointer[Listener]),
 	}
 	s.sessions.New = func() any { return newSession() }
 	s.streams.New = func() any { return newH2Stream() }
@@ -130,7 +130,9 @@ type Listener struct {
 	Verify func(local net.Addr, s *tls.ConnectionState) (authorities string)
 }
 
-// Serve accepts on l until l is closed or Shutdown; it returns at once.
+// Serve accepts on l until l is closed or Shutdown; it returns at once. Where
+// it accepts on the same net.Listener already, what is accepted from now on is
+// served as l says.
 func (s *Server) Serve(l Listener) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -138,16 +140,22 @@ func (s *Server) Serve(l Listener) {
 		l.Close()
 		return
 	}
-	s.listeners[l.Listener] = struct{}{}
+	if at := s.listeners[l.Listener]; at != nil {
+		at.Store(&l)
+		return
+	}
+	at := new(atomic.Pointer[Listener])
+	at.Store(&l)
+	s.listeners[l.Listener] = at
 	s.accepting.Go(func() {
-		s.accept(l)
+		s.accept(l.Listener, at)
 		s.mu.Lock()
 		delete(s.listeners, l.Listener)
 		s.mu.Unlock()
 	})
 }
 
-func (s *Server) accept(l Listener) {
+func (s *Server) accept(l net.Listener, at *atomic.Pointer[Listener]) {
 	const longest = time.Second
 	pause := time.Duration(0)
 	for {
@@ -155,12 +163,12 @@ func (s *Server) accept(l Listener) {
 		switch {
 		case err == nil:
 			pause = 0
-			s.start(nc, &l)
+			s.start(nc, at.Load())
 		case s.draining.Load() || errors.Is(err, net.ErrClosed):
 			return
 		default: // out of descriptors, most likely: it passes
 			pause = min(max(2*pause, 5*time.Millisecond), longest)
-			s.set.Load().Log.Warn("cannot accept a connection", "listener", l.URL, "err", err, "retry", pause)
+			s.set.Load().Log.Warn("cannot accept a connection", "listener", at.Load().URL, "err", err, "retry", pause)
 			select {
 			case <-time.After(pause):
 			case <-s.ending:
