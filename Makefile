@@ -12,7 +12,7 @@ RACE  := $(if $(shell command -v $${CC:-gcc} 2>/dev/null),-race,$(if $(CI),-race
 # vet and build for the systems that the tests do not run on.
 SYSTEMS := linux/arm64 windows/amd64 darwin/arm64
 
-.PHONY: build test unit fixtures attacker suites soak check format vet systems static fuzz fuzz-wire clean
+.PHONY: build test unit fixtures tools suites soak check format vet systems static fuzz fuzz-wire clean
 
 build:
 	$(GO) build -o bin/perch ./cmd/perch
@@ -31,13 +31,13 @@ soak: fixtures
 fixtures:
 	test/tools/fixtures.sh $(CACHE)
 
-# What test/limits attacks with.
-attacker:
-	bench/tools/install.sh $(CACHE)/attack slowhttptest || [ -z "$(CI)" ]
+# What test/limits attacks with, and the browser of test/tls.
+tools:
+	bench/tools/install.sh $(CACHE)/tools slowhttptest chromium-headless-shell certutil || [ -z "$(CI)" ]
 
 # Tests of the suites mostly wait, so more of them than processors run at once.
 # Their results are never taken from the cache: it does not know the binary.
-suites: fixtures attacker
+suites: fixtures tools
 	$(GO) -C test test -count=1 -timeout 10m -parallel 6 -skip '^(TestAttacks|TestSoak)$$' ./...
 	$(GO) -C test test -count=1 -timeout 5m -run '^TestAttacks$$' ./limits # alone: it takes the whole machine
 

@@ -20,7 +20,7 @@ fail() {
 has() { PATH="$cache/debian/usr/sbin:$cache/debian/usr/bin:$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null; }
 
 # package prints the name of the one that holds the program $1.
-package() { case $1 in h2load) echo nghttp2-client ;; *) echo "$1" ;; esac; }
+package() { case $1 in h2load) echo nghttp2-client ;; certutil) echo libnss3-tools ;; *) echo "$1" ;; esac; }
 
 missing=() wanted=()
 for t in "${tools[@]}"; do has "$t" || { missing+=("$t"); wanted+=("$(package "$t")"); }; done

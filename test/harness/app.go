@@ -89,19 +89,6 @@ func Lack(t testing.TB, format string, a ...any) {
 	t.Skipf(format, a...)
 }
 
-// Attacker returns the path of slowhttptest.
-func Attacker(t testing.TB) string {
-	t.Helper()
-	if own := cache("attack", "debian", "usr", "bin", "slowhttptest"); exists(own) {
-		return own
-	}
-	found, err := exec.LookPath("slowhttptest")
-	if err != nil {
-		Lack(t, "slowhttptest is not there; `make attacker` unpacks it")
-	}
-	return found
-}
-
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil

@@ -47,7 +47,7 @@ const (
 // becomes of one that it does not take whole is in TestSlowReader. Many ranges
 // of one file are answered at once, so that attack ends by itself.)
 func TestAttacks(t *testing.T) {
-	program := harness.Attacker(t)
+	program := harness.FindTool(t, "slowhttptest")
 	var files syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil || files.Max < 3*attackers {
 		t.Fatalf("a process may open %d files (%v): the attack needs %d (ulimit -Hn)", files.Max, err, 3*attackers)
@@ -78,7 +78,7 @@ func TestAttacks(t *testing.T) {
 			idle := harness.Descriptors(h.Pid)
 			memory := harness.Memory(h.Pid)
 
-			attack := attack(t, program, h.URL+c.target, strings.Fields(c.flags))
+			attack := attack(t, program.Path, h.URL+c.target, strings.Fields(c.flags))
 			most, peak := 0, int64(0)
 			over, end := false, time.Now().Add(harness.Limit)
 			under := probe(t, h, func(int) bool {

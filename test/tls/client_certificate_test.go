@@ -204,16 +204,8 @@ func TestMisdirected(t *testing.T) {
 func TestStrictTransportSecurity(t *testing.T) {
 	t.Parallel()
 	port, clearPort := free(t), free(t)
-	config := serverFile(t, map[string]string{"shop": https(port, "", "") +
-		fmt.Sprintf(`<binding protocol="http" bindingInformation="127.0.0.1:%d:" />`, clearPort)})
-	text, err := os.ReadFile(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text = []byte(strings.Replace(string(text), "<bindings>", `<hsts enabled="true" max-age="31536000" includeSubDomains="true" redirectHttpToHttps="true" /><bindings>`, 1))
-	if err := os.WriteFile(config, text, 0o644); err != nil {
-		t.Fatal(err)
-	}
+	config := strict(t, serverFile(t, map[string]string{"shop": https(port, "", "") +
+		fmt.Sprintf(`<binding protocol="http" bindingInformation="127.0.0.1:%d:" />`, clearPort)}))
 	h := harness.Start(t, harness.Run{Config: config, Lines: 2})
 	urls := map[bool]string{}
 	for _, u := range h.URLs {
@@ -229,4 +221,16 @@ func TestStrictTransportSecurity(t *testing.T) {
 	if r.StatusCode != 301 || r.Header.Get("Location") != "https://shop.test/a%20b?c" || r.Header.Get("Strict-Transport-Security") != "" {
 		t.Errorf("%d to %q, %q", r.StatusCode, r.Header.Get("Location"), r.Header.Get("Strict-Transport-Security"))
 	}
+}
+
+// strict gives the site of a configuration HSTS with redirection.
+func strict(t *testing.T, config string) string {
+	t.Helper()
+	text, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	harness.WriteFile(t, config, strings.Replace(string(text), "<bindings>",
+		`<hsts enabled="true" max-age="31536000" includeSubDomains="true" redirectHttpToHttps="true" /><bindings>`, 1))
+	return config
 }

@@ -1,13 +1,16 @@
 package tls
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
-	"os/exec"
+	"net/http"
+	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -16,157 +19,233 @@ import (
 	"github.com/perchserver/perch/test/harness"
 )
 
-// run runs a program of the system to its end and returns all that it wrote.
-func run(t testing.TB, program string, in io.Reader, args ...string) (string, error) {
+// visit is what a client does on a site, and what comes of it.
+type visit struct {
+	Protocol  string // that it spoke, as ALPN names it
+	Page      string // the text of the page
+	Uploaded  int    // bytes, as the application counted them
+	Events    string // of an event stream
+	Handshake int    // status of that of a WebSocket: 200 is that of an extended CONNECT (RFC 8441)
+	WebSocket string // what came back, and the code and the reason of the end
+}
+
+const uploadSize = 1_000_000
+
+// place is a site of the port, as clients find it.
+type place struct {
+	host string
+	url  string // without a slash at its end
+}
+
+func (p place) page() string { return "the page of " + p.host }
+
+// served is one port with several sites, each of them with a certificate of
+// its own, and a page with an application beneath it.
+type served struct {
+	*harness.Host
+	port   int
+	places []place
+	own    *authority // of those sites that have no development certificate
+	roots  string     // PEM file of who vouches for all of them
+}
+
+// serveSites has two sites with development certificates, and one each with a
+// PEM file and a PFX file.
+func serveSites(t *testing.T) *served {
 	t.Helper()
-	path, err := exec.LookPath(program)
-	if err != nil {
-		harness.Lack(t, "%s is not there", program)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), harness.Limit)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Stdin = in
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	err = cmd.Run()
-	return out.String(), err
-}
-
-// The clients that people use reach several sites of one port by name, with
-// what the development authority vouches for.
-func TestClients(t *testing.T) {
-	t.Parallel()
-	port := free(t)
-	config := serverFile(t, map[string]string{
-		"one": https(port, "one.localhost", `sslFlags="1"`),
-		"two": https(port, "two.localhost", `sslFlags="1"`),
-	})
-	h := harness.Start(t, harness.Run{Config: config, Lines: 2})
-	for _, site := range []string{"one", "two"} {
-		host := site + ".localhost"
-		url := fmt.Sprintf("https://%s:%d/", host, port)
-		t.Run("curl "+site, func(t *testing.T) {
-			t.Parallel()
-			for flag, want := range map[string]string{"--http1.1": "1.1", "--http2": "2"} {
-				out, err := run(t, "curl", nil, "-sS", flag, "--cacert", h.Roots(), "--connect-to", fmt.Sprintf("::127.0.0.1:%d", port), "-w", " %{http_version}", url)
-				if err != nil || out != site+" "+want {
-					t.Errorf("%s: %v: %q", flag, err, out)
-				}
-			}
-		})
-		t.Run("Go "+site, func(t *testing.T) {
-			t.Parallel()
-			res, err := client(fmt.Sprintf("127.0.0.1:%d", port), &tls.Config{RootCAs: h.Pool()}).Get(url)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer res.Body.Close()
-			if body, _ := io.ReadAll(res.Body); string(body) != site || res.ProtoMajor != 2 {
-				t.Errorf("%s %q", res.Proto, body)
-			}
-		})
-		t.Run("Node "+site, func(t *testing.T) {
-			t.Parallel()
-			for _, protocol := range []string{"https", "http2"} {
-				out, err := run(t, "node", strings.NewReader(nodeClient), "-", protocol, host, fmt.Sprint(port), h.Roots())
-				if err != nil || strings.TrimSpace(out) != "200 "+site {
-					t.Errorf("%s: %v: %q", protocol, err, out)
-				}
-			}
-		})
-	}
-}
-
-// nodeClient asks for a page by way of Node's own modules.
-const nodeClient = `
-const [protocol, host, port, ca] = process.argv.slice(2)
-const options = { ca: require('fs').readFileSync(ca), servername: host }
-let body = ''
-if (protocol === 'https') {
-  require('https').get({ ...options, host: '127.0.0.1', port, headers: { host: host + ':' + port } }, res => {
-    res.on('data', d => { body += d }).on('end', () => console.log(res.statusCode, body))
-  })
-} else {
-  const session = require('http2').connect('https://' + host + ':' + port, { ...options, lookup: (h, o, f) => f(null, [{ address: '127.0.0.1', family: 4 }]) })
-  let status
-  session.request({ ':path': '/' }).on('response', h => { status = h[':status'] })
-    .on('data', d => { body += d }).on('end', () => { console.log(status, body); session.close() })
-}
-`
-
-// WebSockets pass, in both directions and in pieces, and what the client ends
-// the application sees end.
-func TestWebSocket(t *testing.T) {
-	t.Parallel()
-	h := harness.Go().Start(t, func(r *harness.Run) { r.Listen = []string{"https://127.0.0.1:0"} })
-	ctx, cancel := context.WithTimeout(context.Background(), harness.Limit)
-	defer cancel()
-	c := h.WebSocket("/ws", nil)
-	for _, n := range []int{1, 200, 70_000} {
-		want := strings.Repeat("x", n)
-		if err := c.Write(ctx, websocket.MessageText, []byte(want)); err != nil {
-			t.Fatal(err)
-		}
-		if _, got, err := c.Read(ctx); err != nil || string(got) != want {
-			t.Fatalf("%d bytes came back of %d: %v", len(got), n, err)
-		}
-	}
-	if err := c.Close(websocket.StatusNormalClosure, "bye"); err != nil {
-		t.Error(err)
-	}
-}
-
-// A folder of files named after hosts serves as a Central Certificate Store
-// does, and what is put into it is found.
-func TestStore(t *testing.T) {
-	t.Parallel()
-	a := newAuthority(t)
-	a.file("one.test.pem", "one.test")
-	a.file("_.two.test.pem", "*.two.test")
-	h := harness.Start(t, harness.Run{Dir: files(t, "hello"), Listen: []string{"https://127.0.0.1:0"}, Flags: []string{"--cert", a.dir}, Roots: a.path})
-	ask := func(name string) error {
-		_, err := shake(h.Addr(), &tls.Config{RootCAs: a.pool(), ServerName: name})
-		return err
-	}
-	for _, name := range []string{"one.test", "any.two.test"} {
-		if err := ask(name); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	if err := ask("three.test"); err == nil {
-		t.Error("a certificate out of nothing")
-	}
-	a.file("three.test.pem", "three.test")
-	if err := ask("three.test"); err != nil {
-		t.Error(err)
-	}
-}
-
-// A PFX file takes its password from a file or from the environment, and a
-// wrong one is said, while the port goes on.
-func TestPFX(t *testing.T) {
-	t.Parallel()
-	a := newAuthority(t)
-	pair := a.file("shop.pem", "shop.test")
-	pfx := filepath.Join(a.dir, "shop.pfx")
+	s := &served{own: newAuthority(t), port: free(t)}
+	pair := s.own.file("pfx.pem", "pfx.test")
+	pfx := filepath.Join(s.own.dir, "site.pfx")
 	if out, err := run(t, "openssl", nil, "pkcs12", "-export", "-in", pair, "-inkey", pair, "-out", pfx, "-passout", "pass:secret"); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	password := a.put("password", []byte("secret\n"))
-	for name, r := range map[string]harness.Run{
-		"file":        {Flags: []string{"--cert", pfx, "--cert-password-file", password}},
-		"environment": {Flags: []string{"--cert", pfx}, Env: []string{"PERCH_CERT_PASSWORD=secret"}},
-		"wrong":       {Flags: []string{"--cert", pfx}, Env: []string{"PERCH_CERT_PASSWORD=guess"}},
+	var sites strings.Builder
+	for i, p := range []struct{ host, certificate string }{
+		{"one.localhost", ""},
+		{"two.localhost", ""},
+		{"pem.test", fmt.Sprintf(`certificateFile="%s"`, s.own.file("site.pem", "pem.test"))},
+		{"pfx.test", fmt.Sprintf(`certificateFile="%s" certificatePassword="secret"`, pfx)},
 	} {
-		r.Dir, r.Listen, r.Roots = files(t, "hello"), []string{"https://127.0.0.1:0"}, a.path
-		h := harness.Start(t, r)
-		_, err := shake(h.Addr(), &tls.Config{RootCAs: a.pool(), ServerName: "shop.test"})
-		if (err == nil) != (name != "wrong") {
-			t.Errorf("%s: %v", name, err)
+		s.places = append(s.places, place{p.host, fmt.Sprintf("https://%s:%d", p.host, s.port)})
+		fmt.Fprintf(&sites, `<site name="%s" id="%d"><application path="/"><virtualDirectory path="/" physicalPath="%s" /></application>`+
+			`<application path="/app"><virtualDirectory path="/" physicalPath="%s" /></application><bindings>%s</bindings></site>`+"\n",
+			p.host, i+1, s.places[i].folder(t), harness.Go().Folder(t), https(s.port, p.host, `sslFlags="1" `+p.certificate))
+	}
+	config := filepath.Join(t.TempDir(), "applicationHost.config")
+	harness.WriteFile(t, config, "<configuration><system.applicationHost><sites>\n"+sites.String()+"</sites></system.applicationHost></configuration>\n")
+	s.Host = harness.Start(t, harness.Run{Config: config, Lines: len(s.places)})
+	var roots []byte
+	for _, path := range []string{s.Roots(), s.own.path} {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
 		}
-		if name == "wrong" {
-			h.AwaitStderr("certificate of " + h.URL + ": " + pfx + ": the password is wrong")
+		roots = append(roots, text...)
+	}
+	s.roots = s.own.put("roots.pem", roots)
+	return s
+}
+
+// folder is the root of the site: testdata/site, with a text of its own.
+func (p place) folder(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS("testdata/site")); err != nil {
+		t.Fatal(err)
+	}
+	index := filepath.Join(dir, "index.html")
+	text, err := os.ReadFile(index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	harness.WriteFile(t, index, strings.Replace(string(text), "{{text}}", p.page(), 1))
+	return dir
+}
+
+// The clients that people use reach several sites of one port by name, over
+// both versions of HTTP, and do there what people want of them.
+func TestClients(t *testing.T) {
+	t.Parallel()
+	s := serveSites(t)
+	const first, second = "http/1.1", "h2"
+	for _, c := range []struct {
+		name, protocol string
+		visit          func(t *testing.T, protocol string, p place) visit
+		handshake      int // 0: the client has no WebSockets
+	}{
+		{"curl", first, s.curl, 0},
+		{"curl", second, s.curl, 0},
+		{"Go", first, s.goClient, 101},
+		{"Go", second, s.goClient, 0},
+		{"Node", first, s.node, 101},
+		{"Node", second, s.node, 200},
+		{"Chromium", first, s.chromium(t, first), 101},
+		{"Chromium", second, s.chromium(t, second), 200},
+	} {
+		for _, p := range s.places {
+			t.Run(fmt.Sprint(c.name, " ", strings.ReplaceAll(c.protocol, "/", " "), " ", p.host), func(t *testing.T) {
+				t.Parallel()
+				want := visit{c.protocol, p.page(), uploadSize, "0 1 2", c.handshake, ""}
+				if c.handshake != 0 {
+					want.WebSocket = "hello 1000 bye"
+				}
+				if got := c.visit(t, c.protocol, p); got != want {
+					t.Errorf("%+v, want %+v", got, want)
+				}
+			})
 		}
+	}
+}
+
+var pageText = regexp.MustCompile(`<p id="text">(.*)</p>`)
+
+// fill takes what the three answers of a visit say.
+func (v *visit) fill(t *testing.T, page, uploaded, events string) {
+	t.Helper()
+	if m := pageText.FindStringSubmatch(page); m != nil {
+		v.Page = m[1]
+	}
+	var count struct{ Bytes int }
+	if err := json.Unmarshal([]byte(uploaded), &count); err != nil {
+		t.Errorf("%v in %q", err, uploaded)
+	}
+	v.Uploaded = count.Bytes
+	v.Events = strings.Join(strings.Fields(strings.ReplaceAll(events, "data:", "")), " ")
+}
+
+func (s *served) curl(t *testing.T, protocol string, p place) (v visit) {
+	ask := func(path string, args ...string) string {
+		flag := map[string]string{"http/1.1": "--http1.1", "h2": "--http2"}[protocol]
+		out, err := run(t, "curl", strings.NewReader(strings.Repeat("x", uploadSize)), append([]string{"-sS", flag, "--cacert", s.roots,
+			"--connect-to", fmt.Sprintf("::127.0.0.1:%d", s.port), "-w", "\n%{http_version}", p.url + path}, args...)...)
+		if err != nil {
+			t.Fatalf("%s: %v: %s", path, err, out)
+		}
+		i := strings.LastIndexByte(out, '\n')
+		v.Protocol = map[string]string{"1.1": "http/1.1", "2": "h2"}[out[i+1:]]
+		return out[:i]
+	}
+	v.fill(t, ask("/"), ask("/app/upload", "--data-binary", "@-"), ask("/app/sse?n=3&ms=1"))
+	return v
+}
+
+func (s *served) goClient(t *testing.T, protocol string, p place) (v visit) {
+	pool := s.Pool()
+	pool.AddCert(s.own.root)
+	c := client(fmt.Sprintf("127.0.0.1:%d", s.port), &tls.Config{RootCAs: pool})
+	tr := c.Transport.(*http.Transport)
+	defer tr.CloseIdleConnections()
+	tr.Protocols = new(http.Protocols)
+	tr.Protocols.SetHTTP1(protocol == "http/1.1")
+	tr.Protocols.SetHTTP2(protocol == "h2")
+	ask := func(method, path string, body io.Reader) string {
+		req, err := http.NewRequest(method, p.url+path, body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := c.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		text, err := io.ReadAll(res.Body)
+		if err != nil || res.StatusCode != 200 {
+			t.Errorf("%s: %d, %v", path, res.StatusCode, err)
+		}
+		v.Protocol = map[string]string{"HTTP/1.1": "http/1.1", "HTTP/2.0": "h2"}[res.Proto]
+		return string(text)
+	}
+	v.fill(t, ask("GET", "/", nil), ask("POST", "/app/upload", strings.NewReader(strings.Repeat("x", uploadSize))), ask("GET", "/app/sse?n=3&ms=1", nil))
+	if protocol == "h2" {
+		return v // it knows no extended CONNECT
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), harness.Limit)
+	defer cancel()
+	w, res, err := websocket.Dial(ctx, strings.Replace(p.url, "https", "wss", 1)+"/app/ws", &websocket.DialOptions{HTTPClient: &http.Client{Transport: tr}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.CloseNow()
+	w.Write(ctx, websocket.MessageText, []byte("hello"))
+	_, got, err := w.Read(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Write(ctx, websocket.MessageText, []byte("close"))
+	_, _, err = w.Read(ctx)
+	var end websocket.CloseError
+	errors.As(err, &end)
+	v.Handshake, v.WebSocket = res.StatusCode, fmt.Sprintf("%s %d %s", got, end.Code, end.Reason)
+	return v
+}
+
+func (s *served) node(t *testing.T, protocol string, p place) (v visit) {
+	out, err := run(t, "node", nil, "testdata/client.js", protocol, p.url, s.roots, harness.NodeModules(t))
+	if err == nil {
+		err = json.Unmarshal([]byte(out), &v)
+	}
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return v
+}
+
+// chromium starts a browser that trusts whom a developer's does, and returns
+// how it visits a site. It is started when it is first asked for.
+func (s *served) chromium(t *testing.T, protocol string) func(*testing.T, string, place) visit {
+	var flags []string
+	if protocol == "http/1.1" {
+		flags = append(flags, "disable-http2")
+	}
+	open := browser(t, home(t, s.Host, s.own), "MAP *.test 127.0.0.1", flags...)
+	return func(t *testing.T, _ string, p place) (v visit) {
+		tab := open(t)
+		handshake := tab.handshake()
+		tab.navigate(p.url + "/")
+		if err := json.Unmarshal([]byte(tab.await("visit()")), &v); err != nil {
+			t.Fatal(err)
+		}
+		v.Handshake = handshake()
+		return v
 	}
 }
