@@ -178,6 +178,13 @@ func (h *Host) WebSocket(target string, o *websocket.DialOptions) *websocket.Con
 	return c
 }
 
+// TLS is what clients of the host need for a server of this name.
+func (h *Host) TLS(name string) *tls.Config {
+	set := h.trust.Clone()
+	set.NextProtos, set.ServerName = nil, name
+	return set
+}
+
 // RawConn is a connection to a host on which bytes are written by hand.
 type RawConn struct {
 	net.Conn
@@ -192,10 +199,7 @@ func (h *Host) Dial() *RawConn {
 	h.t.Helper()
 	c := Dial(h.t, h.Addr())
 	if strings.HasPrefix(h.URL, "https:") {
-		set := h.trust.Clone()
-		set.NextProtos = nil // those of a client that has used it
-		set.ServerName = strings.Trim(h.URL[len("https://"):strings.LastIndexByte(h.URL, ':')], "[]")
-		c.Conn = tls.Client(c.tcp, set)
+		c.Conn = tls.Client(c.tcp, h.TLS(strings.Trim(h.URL[len("https://"):strings.LastIndexByte(h.URL, ':')], "[]")))
 		c.In.Reset(c.Conn)
 	}
 	return c
