@@ -54,6 +54,12 @@ func (d *Document) Bytes() []byte {
 	return d.Encoding.encode(b.String())
 }
 
+// Replace returns the file with another text in place of a span. Every other
+// byte of it stays as it was, if the document has no errors.
+func (d *Document) Replace(at Span, text string) []byte {
+	return d.Encoding.encode(d.text[:at.Start] + text + d.text[at.End:])
+}
+
 func (d *Document) write(b *strings.Builder, n *Node) {
 	if n.Kind != ElementNode {
 		b.WriteString(d.Slice(n.Span))
