@@ -68,6 +68,8 @@ var directions = []direction{
 	{"internal/logs", []string{"internal/exchange"},
 		"the log sees exchanges, not the stages that made them"},
 
+	{"internal/config/store", []string{"internal/ownfile"},
+		"writing a file knows nothing of what is in it; ownfile judges whose links are followed"},
 	{"internal/config/...", []string{"internal/config/..."},
 		"configuration is what the user wrote; it knows nothing of what runs"},
 	{"internal/plan", []string{"internal/config/...", "internal/exchange", "internal/listen", "internal/certs", "internal/serve",
