@@ -57,9 +57,13 @@ func Main(p Process) int {
 		return exitFine
 	}
 	var silent silentError
+	var refused refusedError
 	var problems config.Problems
 	switch {
 	case errors.As(err, &silent):
+	case errors.As(err, &refused):
+		refused.WriteTo(p.Stderr)
+		fmt.Fprintln(p.Stderr, "perch: nothing was written: the configuration would have these errors")
 	case errors.As(err, &problems):
 		problems.WriteTo(p.Stderr)
 		fmt.Fprintln(p.Stderr, "perch: the configuration cannot be used")
@@ -110,9 +114,13 @@ Exit codes: 0 fine, 1 failed, 2 bad usage.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{err, "see `" + cmd.CommandPath() + " --help`"}
 	})
-	root.AddCommand(p.runCommand(), p.reloadCommand(), p.checkCommand(), p.explainCommand(), p.initCommand(), p.trustCommand(), p.versionCommand())
+	root.AddCommand(p.runCommand(), p.reloadCommand(), p.checkCommand(), p.explainCommand(), p.initCommand(),
+		p.siteCommand(), p.appCommand(), p.vdirCommand(), p.setCommand(), p.unsetCommand(), p.trustCommand(), p.versionCommand())
 	for _, c := range root.Commands() {
 		p.fromEnvironment(c)
+		for _, inner := range c.Commands() {
+			p.fromEnvironment(inner)
+		}
 	}
 	return root
 }

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/perchserver/perch/internal/config/store"
 	"github.com/perchserver/perch/internal/config/watch"
 	"github.com/perchserver/perch/internal/plan"
 )
@@ -79,7 +80,7 @@ func (f *files) watchRoot(folder string) *watch.Folder {
 		watch.Rule{Match: isName("web.config"), Quiet: 100 * time.Millisecond, Most: 2 * time.Second, Changed: func([]string) { f.configChanged(folder) }},
 		watch.Rule{Match: func(name string) bool { return f.isProgram(folder, name) }, Quiet: 500 * time.Millisecond, Most: 30 * time.Second,
 			Changed: func(names []string) { f.d.replace(folder, "changed: "+listed(names)) }},
-		watch.Rule{Folders: true, Quiet: 100 * time.Millisecond, Most: 2 * time.Second, Changed: f.foldersChanged},
+		watch.Rule{Folders: true, Match: isContent, Quiet: 100 * time.Millisecond, Most: 2 * time.Second, Changed: f.foldersChanged},
 	)
 }
 
@@ -94,7 +95,7 @@ func (f *files) visited(folder string) {
 	}
 	f.folders[folder] = f.watcher.Add(folder,
 		watch.Rule{Match: isName("web.config"), Quiet: 100 * time.Millisecond, Most: 2 * time.Second, Changed: f.subConfigChanged},
-		watch.Rule{Folders: true, Quiet: 100 * time.Millisecond, Most: 2 * time.Second, Changed: f.foldersChanged},
+		watch.Rule{Folders: true, Match: isContent, Quiet: 100 * time.Millisecond, Most: 2 * time.Second, Changed: f.foldersChanged},
 	)
 }
 
@@ -104,6 +105,10 @@ func (f *files) stop() {
 	f.mu.Unlock()
 	f.watcher.Close()
 }
+
+// isContent reports whether a sub-folder may hold what is served. That of the
+// versions before, which commands make that edit, does not.
+func isContent(name string) bool { return name != store.Folder }
 
 func isName(want string) func(string) bool {
 	return func(name string) bool { return strings.EqualFold(name, want) }

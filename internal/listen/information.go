@@ -2,7 +2,9 @@ package listen
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -73,4 +75,23 @@ func parseAddress(text string) (netip.Addr, error) {
 func isAddress(host string) bool {
 	addr, err := netip.ParseAddr(host)
 	return err == nil && addr.Is4()
+}
+
+// Information returns the bindingInformation that stand for a binding to a
+// port: two for the loopback addresses, where the system has both.
+func (b *Binding) Information() []string {
+	port := ":" + strconv.Itoa(int(b.Port)) + ":"
+	switch {
+	case b.Loopback:
+		all := []string{loopback4.String() + port}
+		if addrs, err := net.InterfaceAddrs(); err == nil && slices.ContainsFunc(addrs, func(a net.Addr) bool { return strings.HasPrefix(a.String(), loopback6.String()+"/") }) {
+			all = append(all, "["+loopback6.String()+"]"+port)
+		}
+		return all
+	case b.Addr.Is6():
+		return []string{"[" + b.Addr.String() + "]" + port}
+	case b.Addr.IsValid():
+		return []string{b.Addr.String() + port}
+	}
+	return []string{"*" + port + b.Host}
 }

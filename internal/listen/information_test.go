@@ -109,3 +109,26 @@ func TestParseInformationOfHTTPS(t *testing.T) {
 		t.Errorf("%+v, %v, want %+v", got, err, want)
 	}
 }
+
+// What a listening URL becomes in a file is read as the same binding.
+func TestInformation(t *testing.T) {
+	t.Parallel()
+	for _, url := range []string{"http://*:80", "http://10.0.0.5:8080", "https://[::1]:443", "http://shop.test:0", "https://*.shop.test", "http://0.0.0.0:80", "http://[fe80::1%25eth0]:80"} {
+		b, err := Parse(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		protocol, _, _ := strings.Cut(b.URL, ":")
+		information := b.Information()
+		if got, err := ParseInformation(protocol, information[0]); len(information) != 1 || err != nil || got != b {
+			t.Errorf("%s is written %q and read as %+v, %v", url, information, got, err)
+		}
+	}
+	b, err := Parse("http://localhost:8080")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(b.Information(), " "); got != "127.0.0.1:8080: [::1]:8080:" && got != "127.0.0.1:8080:" {
+		t.Errorf("localhost is written %s", got)
+	}
+}

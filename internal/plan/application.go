@@ -86,7 +86,7 @@ func (r *reader) application(def *appDefinition, was *Application, patient bool)
 	above := r.above(def.path)
 	r.depend(look(a.Folder))
 	if !def.pool.noOverride {
-		a.WebConfig = webConfig(a.Folder)
+		a.WebConfig = r.in.webConfig(a.Folder)
 	}
 	if patient && was != nil && !was.broken && was.WebConfig != "" && a.WebConfig == "" && was.Folder == a.Folder {
 		r.parts.Log.Warn("web.config is gone; the configuration before stays until it is there again, or until the configuration is reloaded",

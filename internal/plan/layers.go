@@ -92,7 +92,7 @@ const maxFile = 11 << 20
 // load reads and checks one file. What it finds wrong is noted; the result is
 // nil if the file cannot be used.
 func (r *reader) load(path string) (*merge.File, config.Problems) {
-	s, data, err := readFile(filepath.Dir(path), filepath.Base(path), r.seed)
+	s, data, err := r.in.read(filepath.Dir(path), filepath.Base(path), r.seed)
 	r.depend(s)
 	if err != nil {
 		unreadable := config.Problems{{Code: config.Unreadable, Pos: config.Pos{File: path},
@@ -109,16 +109,19 @@ func (r *reader) load(path string) (*merge.File, config.Problems) {
 // site depend on them.
 func (r *reader) include(folder string) func(name string) ([]byte, error) {
 	return func(name string) ([]byte, error) {
-		s, data, err := readFile(folder, name, r.seed)
+		s, data, err := r.in.read(folder, name, r.seed)
 		r.depend(s)
 		return data, err
 	}
 }
 
-// readFile reads a file below a folder that may be in other hands.
-func readFile(folder, name string, seed maphash.Seed) (source, []byte, error) {
+// read reads a file below a folder that may be in other hands.
+func (in *Input) read(folder, name string, seed maphash.Seed) (source, []byte, error) {
 	path := filepath.Join(folder, filepath.FromSlash(name))
 	s := look(path)
+	if in.Draft != nil && in.Draft.Path == path {
+		return s, in.Draft.Data, nil
+	}
 	data, err := ownfile.Read(folder, filepath.FromSlash(name), maxFile)
 	if err == nil {
 		s.sum = maphash.Bytes(seed, data)
@@ -170,7 +173,10 @@ func (e *configError) Report() exchange.Report {
 }
 
 // webConfig finds the file, whose name Windows compares without case.
-func webConfig(folder string) string {
+func (in *Input) webConfig(folder string) string {
+	if d := in.Draft; d != nil && filepath.Dir(d.Path) == filepath.Clean(folder) && strings.EqualFold(filepath.Base(d.Path), "web.config") {
+		return d.Path
+	}
 	exact := filepath.Join(folder, "web.config")
 	if _, err := os.Lstat(exact); err == nil {
 		return exact

@@ -118,7 +118,7 @@ func (r *reader) configFile(at string) string {
 	}
 	folder := r.physical(at)
 	r.depend(look(folder)) // where one may come
-	return webConfig(folder)
+	return r.in.webConfig(folder)
 }
 
 // mounted returns the next segments below a path of virtual directories.

@@ -45,6 +45,9 @@ type Input struct {
 	Environ []string // of the host, "NAME=value"
 	Secrets []string // names in Environ that no application may see
 
+	// Draft is read in place of the file of its path.
+	Draft *Draft
+
 	// Explained keeps what explains a plan, which serving does without.
 	Explained bool
 

@@ -51,7 +51,7 @@ func readServer(in Input, seed maphash.Seed) (*server, error) {
 	path := in.Server
 	s := &server{path: path}
 	folder := filepath.Dir(path)
-	own, data, err := readFile(folder, filepath.Base(path), seed)
+	own, data, err := in.read(folder, filepath.Base(path), seed)
 	s.sources = []source{own}
 	if err != nil {
 		return nil, config.Problems{{Code: config.Unreadable, Pos: config.Pos{File: path},
@@ -61,7 +61,7 @@ func readServer(in Input, seed maphash.Seed) (*server, error) {
 	bequest.SetSeed(seed)
 	bequest.Write(withoutServer(data))
 	open := func(name string) ([]byte, error) {
-		included, data, err := readFile(folder, name, seed)
+		included, data, err := in.read(folder, name, seed)
 		s.sources = append(s.sources, included)
 		bequest.Write(data)
 		return data, err
@@ -76,15 +76,15 @@ func readServer(in Input, seed maphash.Seed) (*server, error) {
 	}
 	s.settings = settings
 	s.problems = append(s.problems, problems...)
-	return s, s.redirection(folder, seed)
+	return s, s.redirection(&in, folder, seed)
 }
 
 // redirection tells what a redirection.config beside the file says: with it
 // IIS reads another file in place of this one, which would be served by
 // settings that nobody keeps any more.
-func (s *server) redirection(folder string, seed maphash.Seed) error {
+func (s *server) redirection(in *Input, folder string, seed maphash.Seed) error {
 	const name = "redirection.config"
-	own, data, err := readFile(folder, name, seed)
+	own, data, err := in.read(folder, name, seed)
 	s.sources = append(s.sources, own)
 	path := filepath.Join(folder, name)
 	switch {

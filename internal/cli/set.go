@@ -1,0 +1,233 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/perchserver/perch/internal/config"
+	"github.com/perchserver/perch/internal/config/edit"
+	"github.com/perchserver/perch/internal/config/schema"
+	"github.com/perchserver/perch/internal/plan"
+)
+
+const settingForm = `a setting looks like system.webServer/webSocket/@enabled=false, or system.webServer/httpProtocol/customHeaders/add[@name='X']/@value=1`
+
+// setting is what one argument of set or unset says.
+type setting struct {
+	path  edit.Path
+	value string
+	set   bool
+}
+
+// settingsFlags are the flags of set and unset.
+type settingsFlags struct {
+	server   serverFlag
+	location string
+	own      bool
+}
+
+func (f *settingsFlags) add(c *cobra.Command) {
+	c.Flags().StringVar((*string)(&f.server), "config", "", "change this applicationHost.config `FILE`")
+	c.Flags().StringVar(&f.location, "location", "", "for this `path` alone: SITE or SITE/PATH with --config, else the path of a sub-folder or file")
+	c.Flags().BoolVar(&f.own, "web-config", false, "with --config and --location: change the web.config of the folder there")
+}
+
+const settingsHelp = `
+A setting is the names of section and elements with slashes between them, and
+/@ATTRIBUTE at the end. An entry of a list is told by its attributes in
+brackets: add[@name='X'], or add[@name='X' and @verb='GET']. Quote it for the
+shell.
+
+What is changed is the web.config of DIR (the current folder if none is given),
+or the applicationHost.config of --config. It is checked as "perch check" does
+before it is written: a change that would bring an error is refused.`
+
+func (p *Process) setCommand() *cobra.Command {
+	var flags settingsFlags
+	c := &cobra.Command{
+		Use:   "set SETTING=VALUE... [DIR | --config FILE]",
+		Short: "Change settings in a configuration file",
+		Long: `Set attributes in a configuration file. Sections, elements and entries of lists
+that are not there yet are made. A setting without a value is an element that
+has to be there, such as system.webServer/httpProtocol/customHeaders/clear.
+` + settingsHelp,
+		Example: "  perch set system.webServer/aspNetCore/@startupTimeLimit=60 ./publish\n" +
+			"  perch set \"system.webServer/httpProtocol/customHeaders/add[@name='X-Env']/@value=test\"\n" +
+			"  perch set \"system.applicationHost/sites/site[@name='shop']/limits/@maxConnections=100\" --config perch.config\n" +
+			"  perch set system.webServer/security/access/@sslFlags=Ssl --config perch.config --location shop/admin",
+		Args: args(1, 1000, "settings and at most one folder"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			return p.changeSettings(flags, args, false)
+		},
+	}
+	flags.add(c)
+	return c
+}
+
+func (p *Process) unsetCommand() *cobra.Command {
+	var flags settingsFlags
+	c := &cobra.Command{
+		Use:   "unset SETTING... [DIR | --config FILE]",
+		Short: "Take settings out of a configuration file",
+		Long: `Take attributes, elements, entries of lists or whole sections out of a
+configuration file, so that what the files above say, or the default, holds
+again.
+` + settingsHelp,
+		Example: "  perch unset system.webServer/aspNetCore/@startupTimeLimit ./publish\n" +
+			"  perch unset \"system.webServer/httpProtocol/customHeaders/add[@name='X-Env']\"",
+		Args: args(1, 1000, "settings and at most one folder"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			return p.changeSettings(flags, args, true)
+		},
+	}
+	flags.add(c)
+	return c
+}
+
+func (p *Process) changeSettings(flags settingsFlags, args []string, unset bool) error {
+	var folder []string
+	if last := args[len(args)-1]; isFolder(last) {
+		args, folder = args[:len(args)-1], []string{last}
+	}
+	settings, err := parseSettings(args, unset)
+	if err != nil {
+		return err
+	}
+	in, err := flags.server.subject(folder)
+	if err != nil {
+		return err
+	}
+	c, location, err := flags.change(p, in)
+	if err != nil {
+		return err
+	}
+	c.done = "1 setting changed"
+	if len(settings) > 1 {
+		c.done = fmt.Sprintf("%d settings changed", len(settings))
+	}
+	c.by = "perch set"
+	if unset {
+		c.by = "perch unset"
+	}
+	c.make = func(f *edit.File, _ plan.Input) error {
+		for _, s := range settings {
+			var err error
+			switch {
+			case unset:
+				_, err = f.Unset(location, s.path)
+			case s.set:
+				err = f.Set(location, s.path, s.value)
+			default:
+				err = f.Ensure(location, s.path)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return p.edit(c)
+}
+
+func isFolder(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.IsDir()
+}
+
+// parseSettings reads all settings, and names all that are wrong.
+func parseSettings(args []string, unset bool) (all []setting, err error) {
+	var errs []error
+	for _, text := range args {
+		var s setting
+		var err error
+		s.path, s.value, s.set, err = edit.ParseSetting(text)
+		switch {
+		case err != nil:
+		case unset && s.set:
+			err = fmt.Errorf("%q has a value, and unset takes the setting away: leave out =%s", text, s.value)
+		case !unset && !s.set && s.path.Attribute != "":
+			err = fmt.Errorf("%q has no value: write %s=VALUE, or have `perch unset` take it away", text, text)
+		default:
+			err = known(text, s.path)
+		}
+		errs, all = append(errs, err), append(all, s)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, usageError{err, settingForm}
+	}
+	if len(all) == 0 {
+		return nil, usageError{errors.New("no setting is given"), settingForm}
+	}
+	return all, nil
+}
+
+// known refuses what begins like no section, as the name of a folder that is
+// not there does.
+func known(text string, p edit.Path) error {
+	first := p.Steps[0].Name
+	table := schema.Builtin()
+	if table.Section(first) != nil || table.Group(first) || p.Attribute != "" {
+		return nil
+	}
+	err := fmt.Errorf("%q is neither a folder that is there nor a setting", text)
+	if near := config.Nearest(first, table.Members("")); near != "" {
+		return fmt.Errorf("%w; did you mean %s?", err, near)
+	}
+	return err
+}
+
+// change returns the change of the file that the flags mean, and the path of
+// the <location> in it.
+func (f *settingsFlags) change(p *Process, in plan.Input) (*change, string, error) {
+	c := &change{in: in, file: in.Server}
+	switch {
+	case f.own && (in.Server == "" || f.location == ""):
+		return nil, "", usageError{errors.New("--web-config needs --config and --location"), "`perch set SETTING DIR` changes the web.config of DIR"}
+	case in.Server == "":
+		c.file, c.new = webConfig(in.Folder), true
+		return c, f.location, nil
+	case f.location == "":
+		return c, "", nil
+	}
+	in.Environ = p.Environ
+	server, err := readServer(in)
+	if err != nil {
+		return nil, "", err
+	}
+	name, _, _ := strings.Cut(strings.Trim(f.location, "/"), "/")
+	if _, err := server.site(name); err != nil {
+		return nil, "", fmt.Errorf("location %s: %w", f.location, err)
+	}
+	if !f.own {
+		return c, f.location, nil
+	}
+	folder, err := plan.Folder(in, quiet(), f.location)
+	if err != nil {
+		return nil, "", err
+	}
+	c.file, c.new = webConfig(folder), true
+	return c, "", nil
+}
+
+// webConfig returns the path of the web.config of a folder, whose name Windows
+// compares without case.
+func webConfig(folder string) string {
+	path := filepath.Join(folder, "web.config")
+	entries, _ := os.ReadDir(folder)
+	for _, e := range entries {
+		if e.Name() == "web.config" {
+			return path
+		}
+	}
+	for _, e := range entries {
+		if strings.EqualFold(e.Name(), "web.config") {
+			return filepath.Join(folder, e.Name())
+		}
+	}
+	return path
+}

@@ -1,0 +1,91 @@
+package plan
+
+import (
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/perchserver/perch/internal/config"
+	"github.com/perchserver/perch/internal/config/merge"
+)
+
+// Draft is a configuration file as it would be written.
+type Draft struct {
+	Path string // absolute
+	Data []byte
+}
+
+// CheckDraft checks the whole configuration with a draft in it, and returns
+// the problems that it would bring: those that the configuration does not have
+// as it is. The error is for what cannot be served at all with the draft, but
+// can without it.
+func CheckDraft(in Input, parts Parts, d Draft) (config.Problems, error) {
+	drafted := in
+	drafted.Draft = &d
+	after, err := Check(drafted, parts)
+	if err == nil && len(after) == 0 {
+		return nil, nil
+	}
+	var before config.Problems
+	if _, missing := os.Stat(in.Server); in.Server != d.Path || !errors.Is(missing, fs.ErrNotExist) {
+		var was error
+		before, was = Check(in, parts)
+		if err != nil && (was == nil || was.Error() != err.Error()) {
+			return nil, err
+		}
+	}
+	known := make(map[string]int)
+	for _, p := range before {
+		known[sameness(p)]++
+	}
+	fresh := slices.DeleteFunc(after, func(p config.Problem) bool {
+		known[sameness(p)]--
+		return known[sameness(p)] >= 0
+	})
+	if unreadable(before, d.Path) && !unreadable(after, d.Path) {
+		// It was mended, and what is seen now was there before.
+		fresh = slices.DeleteFunc(fresh, func(p config.Problem) bool { return p.Severity == config.Error })
+	}
+	return fresh, nil
+}
+
+// sameness is what a problem keeps when lines before it come or go.
+func sameness(p config.Problem) string { return string(p.Code) + " " + p.File + " " + p.Message }
+
+// unreadable reports whether a file has an error that keeps others from being
+// found.
+func unreadable(problems config.Problems, path string) bool {
+	return slices.ContainsFunc(problems, func(p config.Problem) bool {
+		return p.Severity == config.Error && p.File == path && p.Code < config.DuplicateKey
+	})
+}
+
+// Server reads an applicationHost.config, and returns its settings of the
+// server as a whole: sites, pools, and defaults for them. The error is a
+// config.Problems.
+func Server(in Input) (*merge.Settings, error) {
+	s, err := readServer(in, maphash.MakeSeed())
+	if err != nil {
+		return nil, err
+	}
+	return s.settings, nil
+}
+
+// Folder returns the folder that a configuration path such as "shop/api" leads
+// to.
+func Folder(in Input, parts Parts, at string) (string, error) {
+	p, err := Build(in, parts, nil)
+	if err != nil {
+		return "", err
+	}
+	name, path, _ := strings.Cut(strings.Trim(at, "/"), "/")
+	s := p.byName[strings.ToLower(name)]
+	if s == nil {
+		return "", fmt.Errorf("the site %s is not there, or is not served", name)
+	}
+	return s.reader.physical("/" + path), nil
+}

@@ -1,0 +1,62 @@
+package sites
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/perchserver/perch/test/harness"
+)
+
+// A running host takes an edit over by itself, and nobody else notices.
+func TestEditOfARunningHost(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	folder := harness.Go().Folder(t)
+	h, port := s.startAt(t, "*", func(port string) []string {
+		return []string{site(1, "stays", []string{"*:" + port + ":localhost"}, "/="+folder)}
+	})
+	addr := "127.0.0.1:" + port
+	h = h.Over("http://localhost:" + port)
+	worker := h.Worker()
+	socket := h.WebSocket("/ws", nil)
+	kept := harness.Dial(t, addr)
+	request := func() {
+		t.Helper()
+		if r := kept.Send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").Response("GET"); r.StatusCode != 200 {
+			t.Errorf("the connection that was kept alive answers %d", r.StatusCode)
+		}
+	}
+	request()
+	edit := func(args ...string) {
+		t.Helper()
+		stdout, stderr, code := harness.Command(t, filepath.Dir(s.path), append(args, "--config", s.path)...)
+		if code != 0 || stdout != "" || strings.Count(stderr, "\n") != 1 {
+			t.Fatalf("perch %s: code %d, %q %q", strings.Join(args, " "), code, stdout, stderr)
+		}
+	}
+	answers := func(status int, body string) {
+		t.Helper()
+		harness.Eventually(t, func() bool {
+			got, text := get(t, addr, "new.test", "/")
+			return got == status && (body == "" || text == body)
+		}, "the host new.test answers %d %s", status, body)
+	}
+
+	answers(400, "")
+	edit("site", "add", "new", "--path", page(t, "new"), "--listen", "http://new.test:"+port)
+	answers(200, "new")
+	edit("set", "system.applicationHost/sites/site[@name='new']/application[@path='/']/virtualDirectory[@path='/']/@physicalPath="+page(t, "newer"))
+	answers(200, "newer")
+	edit("site", "remove", "new")
+	answers(400, "")
+
+	request()
+	echo(t, socket, "after the edits")
+	if now := h.Worker(); now != worker {
+		t.Errorf("worker %d became %d", worker, now)
+	}
+	if n := strings.Count(h.Stderr(), "changed"); n > 4 {
+		t.Errorf("three edits were noticed %d times:\n%s", n, h.Stderr())
+	}
+}
