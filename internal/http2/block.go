@@ -29,7 +29,7 @@ type block struct {
 	bytes  int  // encoded
 
 	size    int    // of the fields, counted as HTTP/1.1 would send them
-	count   int    // of fields, those of one Cookie as one
+	count   int    // of fields, counted likewise
 	bad     string // why it is malformed (RFC 9113 section 8.1.1)
 	fault   error  // why it is refused with a response
 	regular bool   // a field without a colon in front was seen
@@ -156,7 +156,7 @@ func (c *Conn) fragment(p []byte, last bool, now int64) (Event, error) {
 // opened checks a request's head as a whole.
 func (c *Conn) opened(now int64) (Event, error) {
 	b := &c.block
-	if b.bad == "" && b.fault == nil {
+	if b.bad == "" {
 		b.check()
 	}
 	if b.bad != "" {
@@ -266,16 +266,33 @@ func (b *block) field(name, value string) {
 	if b.bad != "" || id == exchange.Host || b.use == ending && !http1.TrailerAllowed(id) {
 		return
 	}
-	if b.count++; id == exchange.Cookie && b.cookies > 1 {
+	b.count++
+	if id == exchange.Cookie && b.cookies > 1 { // the first is there, and this goes on in it
 		b.count--
+		b.size += len("; ") - len("cookie: \r\n")
 	}
+	if b.fault = b.exceeds(); b.fault == nil {
+		b.fields = append(b.fields, exchange.Field{ID: id, Name: n, Value: v})
+	}
+}
+
+// exceeds says which limit the fields exceed.
+func (b *block) exceeds() error {
 	switch {
 	case b.size > b.lim.Head.Fields:
-		b.fault = http1.FieldsTooLarge
+		return http1.FieldsTooLarge
 	case b.count > b.lim.Head.Count:
-		b.fault = http1.TooManyFields
-	default:
-		b.fields = append(b.fields, exchange.Field{ID: id, Name: n, Value: v})
+		return http1.TooManyFields
+	}
+	return nil
+}
+
+// countHost counts what stands for Host, which HTTP/1.1 sends once: the field
+// itself is counted already, but not as one.
+func (b *block) countHost() {
+	b.count++
+	if !b.hasHost {
+		b.size += len("host: \r\n") + len(b.authority.text)
 	}
 }
 
@@ -334,5 +351,8 @@ func (b *block) check() {
 		b.bad = "Host and :authority differ"
 	case len(b.method.text)+len(b.path.text)+len("  HTTP/1.1\r\n") > b.lim.Head.Line:
 		b.fault = http1.LineTooLong
+	case b.fault == nil:
+		b.countHost()
+		b.fault = b.exceeds()
 	}
 }

@@ -7,22 +7,23 @@ import "time"
 // honest work; whoever overdraws it is sent away with ENHANCE_YOUR_CALM. One
 // account for everything: a flood does not become lawful by being mixed.
 type calm struct {
-	left int
-	at   int64 // when time was last added, in nanoseconds
+	left   int
+	most   int   // and what a connection begins with
+	second int   // paid in each second
+	at     int64 // when time was last added, in nanoseconds
 }
 
-// The account and what is paid into it.
+// What is paid into the account besides.
 const (
-	calmMost   = 1000 // and what a connection begins with
-	calmSecond = 50   // a second
-	calmServed = 20   // a request that was answered to its end
-	calmSent   = 2    // a DATA frame of ours: receivers open windows and ping for each
-	calmGot    = 1    // a DATA frame with a body in it
+	calmServed = 20 // a request that was answered to its end
+	calmSent   = 2  // a DATA frame of ours: receivers open windows and ping for each
+	calmGot    = 1  // a DATA frame with a body in it
 )
 
-// The prices. A browser that leaves a page resets what it had asked for: some
-// two hundred streams at once are taken, and then four in a second besides
-// two for each request that it lets us answer.
+// The prices. A browser that leaves a page resets what it had asked for: with
+// the defaults, 1000 and 50 in a second, a hundred streams at once are taken,
+// and then five in a second besides two for each request that it lets us
+// answer.
 const (
 	priceReset    = 10 // RST_STREAM, or a stream that the client broke
 	priceSettings = 10
@@ -43,7 +44,7 @@ const maxContinuation = 16
 // maxSettings is how many settings one frame may hold. Six have a meaning.
 const maxSettings = 64
 
-func (c *calm) earn(n int) { c.left = min(c.left+n, calmMost) }
+func (c *calm) earn(n int) { c.left = min(c.left+n, c.most) }
 
 // pay takes n off and reports whether there was enough.
 func (c *calm) pay(n int, now int64) bool {
@@ -53,7 +54,7 @@ func (c *calm) pay(n int, now int64) bool {
 	seconds := (now - c.at) / int64(time.Second)
 	if seconds > 0 {
 		c.at = now
-		c.left = min(c.left+int(min(seconds, calmMost))*calmSecond, calmMost)
+		c.left = int(min(int64(c.left)+seconds*int64(c.second), int64(c.most)))
 	}
 	return c.left >= 0
 }

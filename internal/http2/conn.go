@@ -51,7 +51,8 @@ func NewConn(lim Limits, now int64) *Conn {
 		send:    initialWindow,
 		first:   initialWindow,
 		receive: lim.ConnWindow,
-		calm:    calm{left: calmMost, at: now},
+		past:    past{entries: make([]uint32, max(leastPast, lim.Streams))},
+		calm:    calm{left: lim.Calm, most: lim.Calm, second: lim.CalmSecond, at: now},
 		final:   maxWindow,
 	}
 	c.block.lim = &c.lim
@@ -62,11 +63,13 @@ func NewConn(lim Limits, now int64) *Conn {
 	c.fr.WriteSettings(
 		http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: uint32(lim.Streams)},
 		http2.Setting{ID: http2.SettingInitialWindowSize, Val: uint32(lim.StreamWindow)},
-		http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: uint32(lim.Head.Line + lim.Head.Fields + 32*lim.Head.Count)},
+		http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: lim.listSize()},
 		http2.Setting{ID: http2.SettingEnableConnectProtocol, Val: 1}, // RFC 8441
 		http2.Setting{ID: http2.SettingNoRFC7540Priorities, Val: 1},   // RFC 9218 section 2.1
 	)
-	c.fr.WriteWindowUpdate(0, uint32(lim.ConnWindow-initialWindow))
+	if more := lim.ConnWindow - initialWindow; more > 0 {
+		c.fr.WriteWindowUpdate(0, uint32(more))
+	}
 	return c
 }
 

@@ -67,6 +67,19 @@ type Limits struct {
 	// Bytes of bodies that may be on their way or in memory, for one stream
 	// and for all together.
 	StreamWindow, ConnWindow int32
+
+	// Patience with frames that ask for work and bring nothing, in the points
+	// of calm.go: at once, and for each second.
+	Calm, CalmSecond int
+}
+
+// listSize is what clients are told of the size of a head. They count 32 bytes
+// for each field, pseudo-header fields and the parts of a cookie included, and
+// send nothing that is larger: so it leaves room enough for all that is within
+// the limits, and for what is somewhat beyond them and gets an answer.
+func (l *Limits) listSize() uint32 {
+	const pseudoFields = 5
+	return uint32(2*(l.Head.Line+l.Head.Fields) + 32*(l.Head.Count+pseudoFields))
 }
 
 const (

@@ -21,6 +21,8 @@ var limits = Limits{
 	Scheme:       "http",
 	StreamWindow: 64 << 10,
 	ConnWindow:   128 << 10,
+	Calm:         1000,
+	CalmSecond:   50,
 }
 
 // peer is a client of a Conn, and what a driver would be: it keeps what

@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/perchserver/perch/internal/exchange"
+	"github.com/perchserver/perch/internal/http1"
 )
 
 // Frames that end the connection, each with its code (RFC 9113 sections 4 to
@@ -110,7 +111,7 @@ func TestLimitsAreThoseOfHTTP1(t *testing.T) {
 		bytes int // of all field lines, which HTTP/1.1 sends with ": " and CRLF
 		want  string
 	}{{32 << 10, "request"}, {32<<10 + 1, "refused the header fields are too large"}} {
-		b := p.encode(append(slices.Clone(fields[:4]), "x: "+strings.Repeat("~", 15_995), "y: "+strings.Repeat("~", test.bytes-16_000-5))...)
+		b := p.encode(append(slices.Clone(fields[:4]), "x: "+strings.Repeat("~", 15_995), "y: "+strings.Repeat("~", test.bytes-16_000-5-len("host: a\r\n")))...)
 		id := p.c.last + 2
 		p.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: b[:16<<10], EndStream: true})
 		p.fr.WriteContinuation(id, false, b[16<<10:32<<10])
@@ -120,6 +121,53 @@ func TestLimitsAreThoseOfHTTP1(t *testing.T) {
 			t.Errorf("%d bytes: got %.200s, want %s, %v", test.bytes, got, test.want, p.err)
 		}
 	}
+}
+
+// A request is refused at the same limit over both versions.
+func TestLimitsProperty(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		letters := func(least, most int) string {
+			return strings.Repeat("a", rapid.IntRange(least, most).Draw(rt, "length"))
+		}
+		lim := http1.Limits{Line: 64, Fields: 256, Count: rapid.IntRange(1, 6).Draw(rt, "count")}
+		host, path := letters(1, 20), "/"+letters(0, 60)
+		second := []string{":method: GET", ":scheme: http", ":path: " + path}
+		first := []string{"GET " + path + " HTTP/1.1", "Host: " + host}
+		if rapid.Bool().Draw(rt, "authority") {
+			second = append(second, ":authority: "+host)
+		}
+		if len(second) == 3 || rapid.Bool().Draw(rt, "host") {
+			second = append(second, "host: "+host)
+		}
+		for i := range rapid.IntRange(0, 6).Draw(rt, "fields") {
+			f := fmt.Sprintf("x%d: %s", i, letters(0, 80))
+			first, second = append(first, f), append(second, f)
+		}
+		if n := rapid.IntRange(0, 4).Draw(rt, "cookies"); n > 0 {
+			var all []string
+			for range n {
+				all = append(all, "c="+letters(0, 30))
+				second = append(second, "cookie: "+all[len(all)-1])
+			}
+			first = append(first, "Cookie: "+strings.Join(all, "; "))
+		}
+		var scan http1.Scanner
+		want := "request GET"
+		switch _, err := scan.Scan([]byte(strings.Join(first, "\r\n")+"\r\n\r\n"), &lim); err {
+		case http1.LineTooLong:
+			want = err.Error()
+		case http1.FieldsTooLarge, http1.TooManyFields: // which of them is found first does not matter: both are 431
+			want = "header fields"
+		}
+		p := newPeer(t)
+		p.c.lim.Head = lim
+		p.headers(1, true, second...)
+		p.run()
+		if len(p.log) != 1 || !strings.Contains(p.log[0], want) {
+			rt.Errorf("HTTP/2 %.200q, HTTP/1.1 %s", p.log, want)
+		}
+	})
 }
 
 func TestTrailerFieldsThatHaveNoPlaceThere(t *testing.T) {
@@ -162,7 +210,7 @@ func TestPatienceGrowsWithTime(t *testing.T) {
 		return n
 	}
 	p.now += int64(3 * time.Second / 2)
-	if n := ping(); n > (calmMost+calmSecond)/pricePing+1 {
+	if n := ping(); n > (limits.Calm+limits.CalmSecond)/pricePing+1 {
 		t.Errorf("%d pings were answered", n)
 	}
 }

@@ -38,9 +38,13 @@ func (s *Stream) Ended() bool { return s.theirs }
 // past remembers the streams that closed last: frames for those that we reset
 // are on their way and mean no harm; a second use of the others is an error.
 type past struct {
-	entries [128]uint32 // a stream number, and in the lowest bit whether we reset it
+	entries []uint32 // a stream number, and in the lowest bit whether we reset it
 	next    int
 }
+
+// leastPast is how many are remembered at least: as many as may be open at
+// once, if that is more.
+const leastPast = 128
 
 func (p *past) add(id uint32, byUs bool) {
 	e := id << 1

@@ -21,6 +21,12 @@ func connectionLimits(s *merge.Settings, log *slog.Logger) (serve.Settings, conf
 		BodyGrace:  e.Duration("minBytesGracePeriod"),
 		MinRate:    e.Int("minBytesPerSecond"),
 		Log:        log,
+
+		Streams:      int(e.Int("maxStreamsPerConnection")),
+		StreamWindow: int(e.Int("initialStreamWindowSize")),
+		ConnWindow:   int(e.Int("initialConnectionWindowSize")),
+		Flood:        int(e.Int("floodAllowance")),
+		FloodSecond:  int(e.Int("floodAllowancePerSecond")),
 	}
 	set.Head.Line = int(e.Int("maxRequestLineSize"))
 	set.Head.Fields = int(e.Int("maxRequestHeadersTotalSize"))

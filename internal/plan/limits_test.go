@@ -18,9 +18,11 @@ func limited(attributes, more string) string {
 // The defaults are the numbers that Perch promises; every value has its own
 // way from the file to the connections.
 func TestLimits(t *testing.T) {
-	promised := serve.Settings{HeaderTime: 15 * time.Second, IdleTime: 2 * time.Minute, DrainTime: 5 * time.Second, BodyGrace: 5 * time.Second, MinRate: 240}
+	promised := serve.Settings{HeaderTime: 15 * time.Second, IdleTime: 2 * time.Minute, DrainTime: 5 * time.Second, BodyGrace: 5 * time.Second, MinRate: 240,
+		Streams: 100, StreamWindow: 768 << 10, ConnWindow: 1 << 20, Flood: 1000, FloodSecond: 50}
 	promised.Head.Line, promised.Head.Fields, promised.Head.Count = 8192, 32768, 100
-	set := serve.Settings{HeaderTime: 3 * time.Second, IdleTime: 4 * time.Second, DrainTime: 5500 * time.Millisecond, BodyGrace: 6 * time.Second, MinRate: 7}
+	set := serve.Settings{HeaderTime: 3 * time.Second, IdleTime: 4 * time.Second, DrainTime: 5500 * time.Millisecond, BodyGrace: 6 * time.Second, MinRate: 7,
+		Streams: 8, StreamWindow: 90_000, ConnWindow: 100_000, Flood: 110, FloodSecond: 12}
 	set.Head.Line, set.Head.Fields, set.Head.Count = 100, 300, 2
 	for name, c := range map[string]struct {
 		files map[string]string
@@ -29,7 +31,8 @@ func TestLimits(t *testing.T) {
 		"no file":    {map[string]string{}, promised},
 		"no section": {map[string]string{"web.config": `<configuration/>`}, promised},
 		"all": {map[string]string{"web.config": limited(`maxRequestLineSize="100" maxRequestHeadersTotalSize="300" maxRequestHeaderCount="2"
-			headerWaitTimeout="00:00:03" connectionTimeout="00:00:04" drainTimeout="00:00:05.5" minBytesGracePeriod="00:00:06" minBytesPerSecond="7"`, "")}, set},
+			headerWaitTimeout="00:00:03" connectionTimeout="00:00:04" drainTimeout="00:00:05.5" minBytesGracePeriod="00:00:06" minBytesPerSecond="7"
+			maxStreamsPerConnection="8" initialStreamWindowSize="90000" initialConnectionWindowSize="100000" floodAllowance="110" floodAllowancePerSecond="12"`, "")}, set},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.files["index.html"] = ""

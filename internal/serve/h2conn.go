@@ -65,10 +65,6 @@ const (
 	maxControl  = 256 << 10 // and before nothing more is read
 	maxSpare    = 256 << 10 // a larger buffer is not kept
 
-	h2Streams      = 100 // at once; all defaults are those of spec app-side 1.7
-	h2StreamWindow = 768 << 10
-	h2ConnWindow   = 1 << 20
-
 	// stallTick is how often waits for the client are looked at.
 	stallTick = 500 * time.Millisecond
 
@@ -100,8 +96,9 @@ func (c *conn) serveHTTP2(received []byte, preface string) {
 		scheme = "https"
 	}
 	now := c.server.watch.Now()
-	h.h2 = http2.NewConn(http2.Limits{Head: c.set.Head, Streams: h2Streams, Scheme: scheme,
-		StreamWindow: h2StreamWindow, ConnWindow: h2ConnWindow}, now.UnixNano())
+	h.h2 = http2.NewConn(http2.Limits{Head: c.set.Head, Scheme: scheme,
+		Streams: c.set.Streams, StreamWindow: int32(c.set.StreamWindow), ConnWindow: int32(c.set.ConnWindow),
+		Calm: c.set.Flood, CalmSecond: c.set.FloodSecond}, now.UnixNano())
 	h.unfinished, h.since = true, now
 	h.in = c.server.frames.Get().(*[bufferSize]byte)
 	h.w = copy(h.in[:], received)

@@ -43,6 +43,13 @@ type Settings struct {
 	BodyGrace time.Duration
 	MinRate   int64
 
+	// Of one HTTP/2 connection: requests at once, bytes of bodies on their way
+	// or in memory, and the patience with frames that ask for work and bring
+	// nothing, in points, see http2.Limits. 100, 768 KiB, 1 MiB, 1000, 50.
+	Streams                  int
+	StreamWindow, ConnWindow int // 65535 to 1<<31-1
+	Flood, FloodSecond       int
+
 	Log *slog.Logger // required
 }
 
@@ -59,6 +66,11 @@ func (s *Settings) fill() {
 	def(&s.ParkAfter, 500*time.Millisecond)
 	def(&s.BodyGrace, 5*time.Second)
 	def(&s.MinRate, 240)
+	def(&s.Streams, 100)
+	def(&s.StreamWindow, 768<<10)
+	def(&s.ConnWindow, 1<<20)
+	def(&s.Flood, 1000)
+	def(&s.FloodSecond, 50)
 }
 
 func def[T comparable](v *T, d T) {

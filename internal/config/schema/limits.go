@@ -18,5 +18,13 @@ var limits = Section{Path: "perch/limits", Element: Element{
 
 		{Name: "minBytesPerSecond", Type: Uint, Default: "240", Range: &Range{Min: 1, Max: 1 << 30}},
 		{Name: "minBytesGracePeriod", Type: TimeSpan, Default: "00:00:05", Range: &Range{Min: 1, Max: 3600}},
+
+		// Of one HTTP/2 connection. What was reset is remembered for as many
+		// streams as are allowed at once, which bounds their number.
+		{Name: "maxStreamsPerConnection", Type: Uint, Default: "100", Range: &Range{Min: 1, Max: 1000}},
+		{Name: "initialStreamWindowSize", Type: Uint, Default: "786432", Range: &Range{Min: 65535, Max: 1 << 30}},
+		{Name: "initialConnectionWindowSize", Type: Uint, Default: "1048576", Range: &Range{Min: 65535, Max: 1 << 30}},
+		{Name: "floodAllowance", Type: Uint, Default: "1000", Range: &Range{Min: 100, Max: 1_000_000}},
+		{Name: "floodAllowancePerSecond", Type: Uint, Default: "50", Range: &Range{Min: 1, Max: 100_000}},
 	},
 }}
