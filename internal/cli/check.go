@@ -21,7 +21,8 @@ func (p *Process) checkCommand() *cobra.Command {
 sites of an applicationHost.config, without serving it: the web.config of every
 application and those of its sub-folders. Every problem is told
 as file:line:column with what was expected and how to mend it. Warnings name
-what Perch knows and does not do yet.
+what Perch knows and does not do yet, and applications whose program is not
+there.
 
 The exit code is 1 if there is an error, and 0 if there are warnings at most.`,
 		Example: "  perch check ./publish",

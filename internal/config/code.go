@@ -49,6 +49,7 @@ const (
 	NoRoot         Code = "PC054"
 	NoCertificate  Code = "PC055"
 	BadCertificate Code = "PC056"
+	NoProgram      Code = "PC057"
 )
 
 // Explanation is what the reference says of a code.
@@ -138,6 +139,8 @@ var explanations = [...]Explanation{
 		"IIS keeps the certificate outside of the file. Perch reads it from certificateFile: a PEM file, a PFX file (with certificatePassword or certificatePasswordFile), or a folder with one for each host. --cert stands in where it is missing."},
 	{BadCertificate, Error, "a certificate that cannot be used, or that clients will refuse",
 		"The message says which file, and why. Handshakes for the binding are refused as long as there is none that works; a certificate that has expired or is for other names is shown all the same."},
+	{NoProgram, Warning, "an application whose program cannot be started",
+		"The program of processPath, or what it is to run, is not there or may not be executed. Requests are answered with an error as long as that is so. Correct processPath or arguments, install the program, or publish the application again."},
 }
 
 // Explanations returns what the reference says of every code, in their order.

@@ -37,6 +37,8 @@ type Application struct {
 	log                 io.Closer        // of the pool; nil: it has none of its own
 	IgnoreConfigChanges bool             // disallowRotationOnConfigChange
 
+	noProgram config.Problem // what to tell when it cannot be started, but for its message
+
 	node     *site.Node    // of its root
 	layers   []merge.Layer // that hold there
 	handler  exchange.Handler
@@ -223,6 +225,7 @@ func (r *reader) worker(a *Application, def *appDefinition, s *merge.Settings, w
 		}
 	}
 	a.Settings = set
+	a.noProgram = e.Problem("processPath", config.Problem{Code: config.NoProgram, Subject: section + "/@processPath"})
 	keys := handlerSettings(e, section)
 	a.IgnoreConfigChanges = strings.EqualFold(keys["disallowrotationonconfigchange"], "true")
 	r.connect(set, e, keys)
@@ -280,9 +283,7 @@ func (r *reader) workerSettings(a *Application, def *appDefinition, s *merge.Set
 	if section == "system.webServer/httpPlatform" {
 		set.Protocol = worker.HTTPPlatform
 		set.ShutdownTimeLimit = 10 * time.Second
-		if retries := e.Attribute("startupRetryCount"); retries.Set {
-			set.Attempts = max(1, int(e.Int("startupRetryCount")))
-		}
+		set.Attempts = max(1, int(e.Int("startupRetryCount")))
 		return set
 	}
 	set.ShutdownTimeLimit = time.Duration(e.Int("shutdownTimeLimit")) * time.Second

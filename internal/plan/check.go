@@ -29,6 +29,7 @@ func Check(in Input, parts Parts) (config.Problems, error) {
 		}
 		v.visit("/", s.Applications[0].node)
 		p.Problems = append(p.Problems, s.badCertificates()...)
+		p.Problems = append(p.Problems, s.badPrograms()...)
 	}
 	p.Problems.Sort()
 	return p.Problems, nil
@@ -45,6 +46,24 @@ func (s *Site) badCertificates() (all config.Problems) {
 		for _, err := range certs.NewTable(slog.New(slog.DiscardHandler)).Apply([]certs.Binding{b}) {
 			problem := c.bad
 			problem.Message = err.Error()
+			all = append(all, problem)
+		}
+	}
+	return all
+}
+
+// badPrograms looks whether the applications of a site could be started.
+func (s *Site) badPrograms() (all config.Problems) {
+	for _, a := range s.Applications {
+		if a.Settings == nil || a.broken {
+			continue
+		}
+		if advice, err := a.Settings.CheckCommand(); err != nil {
+			problem := a.noProgram
+			problem.Message = "the application " + a.Name + " cannot be started: " + err.Error()
+			if len(advice) > 0 {
+				problem.Hint = advice[0]
+			}
 			all = append(all, problem)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/perchserver/perch/internal/config"
 	"github.com/perchserver/perch/internal/config/merge"
 	"github.com/perchserver/perch/internal/exchange"
+	"github.com/perchserver/perch/internal/handler/static"
 	"github.com/perchserver/perch/internal/http1"
 	"github.com/perchserver/perch/internal/listen"
 	"github.com/perchserver/perch/internal/site"
@@ -28,7 +29,11 @@ type Question struct {
 type URLError string
 
 func (e URLError) Error() string {
-	return fmt.Sprintf("%q is not the URL of a request over http or https", string(e))
+	text := string(e)
+	if i := strings.LastIndexByte(text, '@'); i >= 0 {
+		text = text[i+1:] // a password is not shown
+	}
+	return fmt.Sprintf("%q is not the URL of a request over http or https", text)
 }
 
 // Explanation is the way of a request, as far as it comes. Places are
@@ -95,12 +100,18 @@ func Explain(in Input, parts Parts, q Question) (*Explanation, error) {
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, URLError(q.URL)
 	}
+	if port := u.Port(); port != "" {
+		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+			return nil, URLError(q.URL)
+		}
+	}
+	u.User = nil // no part of the request
 	in.Explained = true
 	p, err := Build(in, parts, nil)
 	if err != nil {
 		return nil, err
 	}
-	x := &Explanation{URL: q.URL, Method: q.Method}
+	x := &Explanation{URL: u.String(), Method: q.Method}
 	if x.Method == "" {
 		x.Method = "GET"
 	}
@@ -157,7 +168,7 @@ func (p *Plan) explain(x *Explanation, u *url.URL, addr netip.Addr, r *exchange.
 		return x.refuse("503: " + refused)
 	}
 	x.Modules = from.modules
-	return x.handle(from, r)
+	return s.reader.handle(x, from, r)
 }
 
 // find looks a URL up as the server does. Where the address that the request
@@ -271,9 +282,9 @@ func (r *reader) files(at string) (all []string) {
 }
 
 // handle tells which handler answers, and the settings that matter to it.
-func (x *Explanation) handle(from *place, r *exchange.Request) *Explanation {
+func (r *reader) handle(x *Explanation, from *place, request *exchange.Request) *Explanation {
 	const handlers = "system.webServer/handlers"
-	i, err := from.choice.Find(r)
+	i, err := from.choice.Find(request)
 	if err != nil {
 		x.tell(from.settings, handlers)
 		return x.refuse(answer(err))
@@ -289,7 +300,7 @@ func (x *Explanation) handle(from *place, r *exchange.Request) *Explanation {
 		leave = slices.DeleteFunc(append(leave, "system.webServer/staticContent", "system.webServer/defaultDocument"),
 			func(s string) bool { return s == section })
 	case isStatic(modules):
-		x.Answer = "the files of " + from.mount.folder
+		r.file(x, from, request)
 	default:
 		x.refuse("500: there is no handler for " + modules)
 	}
@@ -299,6 +310,23 @@ func (x *Explanation) handle(from *place, r *exchange.Request) *Explanation {
 		}
 	}
 	return x
+}
+
+// file tells which file answers, or why none does.
+func (r *reader) file(x *Explanation, from *place, request *exchange.Request) {
+	h, err := static.New(r.staticSettings(from.settings, from.mount))
+	if err != nil {
+		x.refuse("500.19: " + err.Error())
+		return
+	}
+	switch file, moved, err := h.Explain(request); {
+	case err != nil:
+		x.refuse(answer(err))
+	case moved:
+		x.Answer = "301: sent on to the folder's path with a slash at its end"
+	default:
+		x.Answer = "the file " + file
+	}
 }
 
 // answer is an error as a client sees it.

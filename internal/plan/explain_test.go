@@ -35,7 +35,9 @@ func TestExplain(t *testing.T) {
 			"handler            aspNetCore (AspNetCoreModuleV2)", "answer             the application Shop: ./shop --fast",
 			`requestLimits/@maxAllowedContentLength="7"`, `environmentVariable/@name="KEY"`, "(not shown)"}, "hush"},
 		{"a file below a virtual directory", Question{URL: "http://shop.test/Media/deep/readme.txt"}, []string{
-			"virtual directory  /media", filepath.Join(dir, "media", "deep", "readme.txt"), "answer             the files of " + filepath.Join(dir, "media")}, "aspNetCore"},
+			"virtual directory  /media", filepath.Join(dir, "media", "deep", "readme.txt"), "answer             the file " + filepath.Join(dir, "media", "deep", "readme.txt")}, "aspNetCore"},
+		{"a file that is not there", Question{URL: "http://shop.test/media/no.txt"}, []string{"answer             404"}, ""},
+		{"a name and a password", Question{URL: "http://ann:hush@shop.test/"}, []string{"request            GET http://shop.test/\n"}, "hush"},
 		{"a method that no handler takes", Question{URL: "http://shop.test/media/a.txt", Method: "PUT"}, []string{"answer             405"}, ""},
 		{"a path that no handler takes", Question{URL: "http://shop.test/media/a.gif"}, []string{"answer             404.4"}, ""},
 		{"a stopped pool", Question{URL: "http://shop.test/off/"}, []string{"answer             503: the application pool Off is stopped"}, ""},

@@ -48,6 +48,18 @@ func (s *Settings) commandLine(e *environ) (path, tail string) {
 	return path, tail
 }
 
+// CheckCommand tells why the application could not be started now: its program
+// is not there, or cannot be run. advice is the ways out.
+func (s *Settings) CheckCommand() (advice []string, err error) {
+	e := newEnviron(s)
+	_, err = resolver{root: s.Root, lookup: e.lookup}.command(s.commandLine(e))
+	var advised *advisedError
+	if errors.As(err, &advised) {
+		advice = advised.advice
+	}
+	return advice, err
+}
+
 // command resolves a program and its arguments.
 func (r resolver) command(path, tail string) (command, error) {
 	program, err := r.program(path)

@@ -123,6 +123,7 @@ func TestRunFails(t *testing.T) {
 		{"UnknownCommand", []string{"frobnicate"}, 2, []string{"frobnicate"}},
 		{"TwoFolders", []string{"run", app, empty}, 2, nil},
 		{"ExplainAWord", []string{"explain", "foo", app}, 2, []string{`"foo"`, "http://"}},
+		{"ExplainAPort", []string{"explain", "http://ann:hush@x:99999/", app}, 2, []string{`"x:99999/"`, "http://"}},
 		{"ExplainAPath", []string{"explain", "/a", app}, 2, []string{`"/a"`, "http://"}},
 		{"ExplainFTP", []string{"explain", "ftp://x/", app}, 2, []string{`"ftp://x/"`, "http://"}},
 		{"ExplainABadEscape", []string{"explain", "%zz", app}, 2, []string{`"%zz"`, "http://"}},

@@ -43,6 +43,7 @@ const referenceHead = "# Sections of the configuration\n\n" +
 	"- **not done, restricts**: the same, and access is not restricted by it: what it should keep out gets in.\n" +
 	"- **no effect**: accepted in silence, because it means nothing to Perch.\n" +
 	"- **refused**: an error, because Perch would run with values that nobody chose.\n\n" +
+	"Where nothing is said, what is said of the element or the section around it holds.\n\n" +
 	"`add`, `remove` and `clear` are the lines of a list; attributes in *italics* identify an entry. Every element may have\n" +
 	"`lockAttributes`, `lockAllAttributesExcept`, `lockElements`, `lockAllElementsExcept` and `lockItem` against the files\n" +
 	"below it, and every section `configSource`, the file that holds it.\n\n" +
@@ -75,7 +76,7 @@ func reference(t *testing.T) string {
 			b.WriteString(terms + "\n\n")
 		}
 		b.WriteString("| | type | default | values | |\n|---|---|---|---|---|\n")
-		rows(&b, "", &s.Element)
+		rows(&b, "", &s.Element, Done)
 	}
 	b.WriteString("\n## Known by name\n\nNot done, and their contents are not looked at: " + strings.Join(names[Known], ", ") + ".\n")
 	b.WriteString("\n## Without effect\n\nFor .NET or for the application alone: " + strings.Join(names[Ignored], ", ") + ".\n")
@@ -116,27 +117,31 @@ func restricting(yes bool) string {
 }
 
 // rows writes a row for every attribute in an element, and for every element
-// that is more than a place for them.
-func rows(b *strings.Builder, path string, e *Element) {
+// that is more than a place for them. What is in an element that is not obeyed
+// is not obeyed either; around is the status of those around e.
+func rows(b *strings.Builder, path string, e *Element, around Status) {
+	if e.Status != Done {
+		around = e.Status
+	}
 	for i := range e.Attributes {
 		a := &e.Attributes[i]
 		name := "`" + path + "@" + a.Name + "`"
 		if a.Key {
 			name = "*" + name + "*"
 		}
-		fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", name, typeName(a), byDefault(a), values(a), obedience(a, e.Status))
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", name, typeName(a), byDefault(a), values(a), obedience(a, around))
 	}
 	for i := range e.Elements {
 		c := &e.Elements[i]
 		if strings.HasSuffix(c.Name, "Defaults") {
-			fmt.Fprintf(b, "| `%s%s` | | | %s | obeyed |\n", path, c.Name, "values for entries that do not set them: "+strings.Join(append(c.AttributeNames(), c.ElementNames()...), ", "))
+			fmt.Fprintf(b, "| `%s%s` | | | %s | %s |\n", path, c.Name, "values for entries that do not set them: "+strings.Join(append(c.AttributeNames(), c.ElementNames()...), ", "), obedience(&Attribute{}, around))
 			continue
 		}
 		if c.Status != Done || !c.Described() {
 			fmt.Fprintf(b, "| `%s%s` | | | | %s%s |\n", path, c.Name, word(c.Status), restricting(c.Restricts))
 		}
 		if c.Status != Ignored {
-			rows(b, path+c.Name+"/", c)
+			rows(b, path+c.Name+"/", c, around)
 		}
 	}
 	if c := e.Collection; c != nil {
@@ -158,7 +163,7 @@ func rows(b *strings.Builder, path string, e *Element) {
 			state = word(c.Entry.Status) + restricting(c.Entry.Restricts)
 		}
 		fmt.Fprintf(b, "| `%s%s` | %s | | %s | %s |\n", path, c.Add, what, strings.Join(verbs, ", "), state)
-		rows(b, path+c.Add+"/", &c.Entry)
+		rows(b, path+c.Add+"/", &c.Entry, around)
 	}
 }
 

@@ -29,13 +29,15 @@ var aspNetCore = Section{Path: "system.webServer/aspNetCore", Element: Element{
 	},
 }}
 
-// httpPlatform is the section of HttpPlatformHandler, version 1.2.
+// httpPlatform is the section of HttpPlatformHandler, version 1.2. Without a
+// startupRetryCount an application is started twice at most, as that of
+// aspNetCore is; HttpPlatformHandler itself tries ten times.
 var httpPlatform = Section{Path: "system.webServer/httpPlatform", Element: Element{
 	Attributes: []Attribute{
 		{Name: "processPath", Expanded: true, Required: true, NonEmpty: true},
 		{Name: "arguments", Expanded: true},
 		{Name: "startupTimeLimit", Type: Uint, Default: "10", Range: &Range{Max: 3600}}, // seconds
-		{Name: "startupRetryCount", Type: Uint, Default: "10", Range: &Range{Max: 100}},
+		{Name: "startupRetryCount", Type: Uint, Default: "2", Range: &Range{Max: 100}},
 		{Name: "rapidFailsPerMinute", Type: Uint, Default: "10", Range: &Range{Max: 100}},
 		{Name: "requestTimeout", Type: TimeSpan, Default: "00:02:00", Range: &Range{Max: 2_592_000, Step: 60}},
 		{Name: "stdoutLogEnabled", Type: Bool, Default: "false"},

@@ -372,7 +372,7 @@ func TestReadWholeWantsOneState(t *testing.T) {
 	for _, content := range []string{"54321", "123", "1234567"} {
 		write(t, name, "12345", modified)
 		x, _ := exchangetest.New("GET", "/a.txt")
-		f, err := h.lookUp(x)
+		f, err := h.lookUp(&x.Request.Target)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -171,16 +171,16 @@ func (h *Handler) setCacheFields(c ClientCache) {
 
 // Serve answers x with a file, or with an error that names why not.
 func (h *Handler) Serve(x *exchange.Exchange) error {
-	if m := x.Request.Method; m != "GET" && m != "HEAD" {
+	if err := judgeMethod(&x.Request); err != nil {
 		x.Response.Header.Set(exchange.Allow, allowed)
-		return exchange.Errorf(405, 0, op, "method %s is not for files", m)
+		return err
 	}
 	f := h.files.get(h, &x.Request.Target)
 	if f == nil {
 		x.Detach() // the disk may take its time
 		born := h.files.now()
 		var err error
-		if f, err = h.lookUp(x); err == errFolder {
+		if f, err = h.lookUp(&x.Request.Target); err == errFolder {
 			return redirect(x)
 		} else if err != nil {
 			return err
@@ -195,40 +195,74 @@ func (h *Handler) Serve(x *exchange.Exchange) error {
 // Never written.
 var errFolder = errors.New("the path is that of a folder and has no slash at its end")
 
-// lookUp finds the file for x on disk.
-func (h *Handler) lookUp(x *exchange.Exchange) (*file, error) {
-	name, slash, err := h.name(&x.Request.Target)
+// Explain tells what a request is answered with: the path of a file, or an
+// error. moved tells that it is sent on to the path with a slash at its end.
+func (h *Handler) Explain(r *exchange.Request) (file string, moved bool, err error) {
+	if err := judgeMethod(r); err != nil {
+		return "", false, err
+	}
+	f, _, _, err := h.find(&r.Target)
+	if err == errFolder {
+		return "", true, nil
+	}
+	if err != nil {
+		return "", false, err
+	}
+	defer f.Close()
+	return f.Name(), false, nil
+}
+
+// judgeMethod refuses methods that are not for files.
+func judgeMethod(r *exchange.Request) error {
+	if r.Method != "GET" && r.Method != "HEAD" {
+		return exchange.Errorf(405, 0, op, "method %s is not for files", r.Method)
+	}
+	return nil
+}
+
+// lookUp finds the file for a target on disk.
+func (h *Handler) lookUp(t *exchange.Target) (*file, error) {
+	f, info, mime, err := h.find(t)
 	if err != nil {
 		return nil, err
 	}
+	return h.newFile(f, info, mime), nil
+}
+
+// find opens the file for a target, and returns its media type.
+func (h *Handler) find(t *exchange.Target) (*os.File, fs.FileInfo, []byte, error) {
+	name, slash, err := h.name(t)
+	if err != nil {
+		return nil, nil, nil, err
+	}
 	root, err := os.OpenRoot(h.root)
 	if err != nil {
-		return nil, openError(err)
+		return nil, nil, nil, openError(err)
 	}
 	defer root.Close()
 
 	f, info, err := h.open(root, name)
 	if err != nil {
-		return nil, err
+		return nil, nil, nil, err
 	}
 	if info.IsDir() {
 		f.Close()
 		if !slash {
-			return nil, errFolder
+			return nil, nil, nil, errFolder
 		}
 		if f, info, name, err = h.openDefault(root, name); err != nil {
-			return nil, err
+			return nil, nil, nil, err
 		}
 	} else if slash {
 		f.Close()
-		return nil, exchange.Errorf(404, 0, op, "%s is a file and has nothing below it", name)
+		return nil, nil, nil, exchange.Errorf(404, 0, op, "%s is a file and has nothing below it", name)
 	}
 	mime, err := h.judgeFile(name, info)
 	if err != nil {
 		f.Close()
-		return nil, err
+		return nil, nil, nil, err
 	}
-	return h.newFile(f, info, mime), nil
+	return f, info, mime, nil
 }
 
 // judgeFile returns the media type of a file that may be served.

@@ -1,0 +1,47 @@
+package command
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/perchserver/perch/test/harness"
+)
+
+// check tells of an application that could not be started, with the place.
+func TestCheckLooksForTheProgram(t *testing.T) {
+	t.Parallel()
+	dir := harness.Go().Folder(t)
+	if stdout, _, code := harness.Command(t, dir, "check"); code != 0 || strings.Contains(stdout, "PC057") {
+		t.Errorf("a program that is there: code %d, %s", code, stdout)
+	}
+	if err := os.Remove(filepath.Join(dir, "app")); err != nil {
+		t.Fatal(err)
+	}
+	stdout, _, code := harness.Command(t, dir, "check")
+	if code != 0 || !strings.Contains(stdout, "web.config:8:19: warning PC057") || !strings.Contains(stdout, "looked for "+filepath.Join(dir, "app.exe")) {
+		t.Errorf("a program that is not there: code %d, %s", code, stdout)
+	}
+}
+
+// explain looks whether the file is there, and shows no password.
+func TestExplainAFile(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	for _, c := range []struct {
+		url  string
+		code int
+		want string
+	}{
+		{"http://localhost:8080/", 0, "the file " + filepath.Join(d.dir, "shop", "index.html") + "\n"},
+		{"http://ann:hush@localhost:8080/index.html", 0, "request            GET http://localhost:8080/index.html\n"},
+		{"http://localhost:8080/missing.html", 1, "answer             404"},
+		{"http://localhost:8080/web.config", 1, "answer             404.8"},
+	} {
+		stdout, stderr := d.run(c.code, "explain", c.url, "shop")
+		if !strings.Contains(stdout, c.want) || strings.Contains(stdout+stderr, "hush") {
+			t.Errorf("explain %s does not say %q:\n%s%s", c.url, c.want, stdout, stderr)
+		}
+	}
+}
