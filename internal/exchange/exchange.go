@@ -124,6 +124,24 @@ func (x *Exchange) Gone() bool {
 	return x.gone.is
 }
 
+// Pause waits for d, or until the client is known to have gone, which it
+// reports.
+func (x *Exchange) Pause(d time.Duration) (gone bool) {
+	const look = 100 * time.Millisecond
+	x.Detach()
+	x.gone.mu.Lock()
+	watched := x.gone.work != nil
+	x.gone.mu.Unlock()
+	if !watched && x.Waiting != nil {
+		x.Waiting(true)
+		defer x.Waiting(false)
+	}
+	for ; d > 0 && !x.Gone(); d -= look {
+		time.Sleep(min(d, look))
+	}
+	return x.Gone()
+}
+
 // ID names this exchange in error pages and logs: the connection and the
 // request's number on it. It allocates.
 func (x *Exchange) ID() string {

@@ -26,6 +26,7 @@ type definition struct {
 
 	connections int64         // at most; 0: as many as come
 	idle        time.Duration // of a connection; 0: as all
+	bandwidth   int64         // bytes a second of all responses; 0: no limit
 }
 
 // appDefinition is an application of a site.

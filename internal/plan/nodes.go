@@ -241,6 +241,9 @@ func (r *reader) node(s *merge.Settings, at string, m *mount) *site.Node {
 		pages = r.detailedPages
 	}
 	var chain []stage // the outermost first
+	if r.throttle != nil {
+		chain = append(chain, stage{"throttle", r.throttle})
+	}
 	if r.def.hsts != nil {
 		chain = append(chain, stage{"hsts", hsts.Module(*r.def.hsts)})
 	}

@@ -285,6 +285,7 @@ func (b *builder) table() *site.Table {
 func (p *Plan) Commit(before *Plan, touched, why string) (retired []*Application) {
 	for _, s := range p.Sites {
 		s.quota.Limit(s.def.connections)
+		s.bandwidth.Limit(s.def.bandwidth)
 	}
 	if before == nil {
 		return nil

@@ -181,6 +181,9 @@ func (s *server) define(certificates bool) ([]*definition, config.Problems) {
 		if limits.Attribute("connectionTimeout").Set {
 			def.idle = limits.Duration("connectionTimeout")
 		}
+		if rate := limits.Int("maxBandwidth"); rate < math.MaxUint32 {
+			def.bandwidth = rate
+		}
 		d.bindings(def, e)
 		if h := e.Child("hsts"); h.Bool("enabled") {
 			def.hsts = &hsts.Settings{MaxAge: h.Int("max-age"), IncludeSubDomains: h.Bool("includeSubDomains"),

@@ -11,6 +11,7 @@ import (
 	"github.com/perchserver/perch/internal/config"
 	"github.com/perchserver/perch/internal/config/merge"
 	"github.com/perchserver/perch/internal/exchange"
+	"github.com/perchserver/perch/internal/module/throttle"
 	"github.com/perchserver/perch/internal/site"
 )
 
@@ -25,6 +26,8 @@ type Site struct {
 	reader   *reader
 	problems config.Problems // found while the plan was built
 	quota    *exchange.Quota // of connections; all plans with the site share it
+
+	bandwidth *throttle.Bandwidth // of responses; the same
 
 	asksClients bool // for certificates, in the handshake
 }
@@ -49,11 +52,14 @@ func (b *builder) site(def *definition) (*Site, error) {
 	if prev != nil && prev.reader.host == b.host && prev.def.same(def) && !prev.reader.changed() {
 		return prev, nil
 	}
-	s := &Site{Name: def.name, def: def, quota: new(exchange.Quota)}
+	s := &Site{Name: def.name, def: def, quota: new(exchange.Quota), bandwidth: new(throttle.Bandwidth)}
 	r := newReader(b.host, def, &s.problems)
 	s.reader = r
 	if prev != nil {
-		r.good, s.quota = prev.reader.good, prev.quota
+		r.good, s.quota, s.bandwidth = prev.reader.good, prev.quota, prev.bandwidth
+	}
+	if def.bandwidth > 0 {
+		r.throttle = throttle.Module(s.bandwidth)
 	}
 	r.checkMounts()
 	for _, d := range byDepth(def.apps) {
@@ -117,9 +123,10 @@ func byDepth(apps []appDefinition) []*appDefinition {
 // the source of the site's tree, which calls it from one goroutine at a time.
 type reader struct {
 	*host
-	def    *definition
-	report func(config.Problems) // told what is found wrong
-	told   map[string]bool       // warnings that were given, by subject
+	def      *definition
+	report   func(config.Problems) // told what is found wrong
+	throttle exchange.Module       // nil: none
+	told     map[string]bool       // warnings that were given, by subject
 
 	apps     map[string]*Application // by their path in lower case
 	limitsAt config.Pos              // of the limits of connections that hold

@@ -93,11 +93,16 @@ func (s *server) startAt(t *testing.T, address string, sites func(port string) [
 	s.sites = []string{site(99, "first", []string{address + ":0:first.test"}, "/="+page(t, "first"))}
 	s.write(t)
 	h = s.start(t, 1)
-	port = h.URL[strings.LastIndexByte(h.URL, ':')+1:]
+	port = portOf(h.URL)
 	s.sites = sites(port)
 	s.write(t)
 	if out, code := s.reload(t); code != 0 {
 		t.Fatalf("perch reload: %d %s", code, out)
 	}
 	return h, port
+}
+
+// portOf is the port of a listening URL.
+func portOf(url string) string {
+	return strings.TrimSuffix(url[strings.LastIndexByte(url, ':')+1:], "/")
 }

@@ -28,9 +28,9 @@ type multiplexed struct {
 	scheme    string
 	authority string
 
-	status string // of the last stream
-	ended  bool
-	data   bytes.Buffer // of the last stream, not read yet
+	statusOf string // of the last stream
+	ended    bool
+	data     bytes.Buffer // of the last stream, not read yet
 }
 
 // multiplex opens a connection of HTTP/2, with prior knowledge if it is not
@@ -40,14 +40,19 @@ func (l *load) multiplex(secure bool) (*multiplexed, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &multiplexed{Conn: c, framer: http2.NewFramer(c, c), room: 65535, scheme: "http", authority: "stays.test"}
 	if secure {
-		m.scheme, m.authority = "https", "stays.localhost"
+		return multiplex(c, "https", "stays.localhost")
 	}
+	return multiplex(c, "http", "stays.test")
+}
+
+// multiplex begins HTTP/2 on a connection.
+func multiplex(c net.Conn, scheme, authority string) (*multiplexed, error) {
+	m := &multiplexed{Conn: c, framer: http2.NewFramer(c, c), room: 65535, scheme: scheme, authority: authority}
 	m.encoder, m.decoder = hpack.NewEncoder(&m.block), hpack.NewDecoder(4096, nil)
 	c.SetDeadline(time.Now().Add(harness.Limit))
 	const most = 1<<31 - 1
-	_, err = io.WriteString(c, http2.ClientPreface)
+	_, err := io.WriteString(c, http2.ClientPreface)
 	err = errors.Join(err,
 		m.framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: most}),
 		m.framer.WriteWindowUpdate(0, most-65535))
@@ -64,7 +69,7 @@ func (m *multiplexed) open(method, path string, end bool, more ...hpack.HeaderFi
 		m.encoder.WriteField(f)
 	}
 	m.stream = max(m.stream+2, 1) | 1
-	m.status, m.ended = "", false
+	m.statusOf, m.ended = "", false
 	m.data.Reset()
 	return m.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: m.stream, BlockFragment: m.block.Bytes(), EndHeaders: true, EndStream: end})
 }
@@ -115,7 +120,7 @@ func (m *multiplexed) next() error {
 		if err != nil || len(fields) == 0 {
 			return fmt.Errorf("a header block: %v", err)
 		}
-		m.status, m.ended = fields[0].Value, f.StreamEnded()
+		m.statusOf, m.ended = fields[0].Value, f.StreamEnded()
 	case *http2.DataFrame:
 		m.data.Write(f.Data())
 		m.ended = f.StreamEnded()
@@ -141,14 +146,14 @@ func (m *multiplexed) Read(p []byte) (int, error) {
 
 // await reads the head of the response on the last stream.
 func (m *multiplexed) await() error {
-	for m.status == "" {
+	for m.statusOf == "" {
 		if err := m.next(); err != nil {
 			return err
 		}
 	}
-	if m.status != "200" {
+	if m.statusOf != "200" {
 		text, _ := io.ReadAll(m)
-		return fmt.Errorf("status %s, %.200s", m.status, text)
+		return fmt.Errorf("status %s, %.200s", m.statusOf, text)
 	}
 	return nil
 }

@@ -38,8 +38,7 @@ func TestThousandReloads(t *testing.T) {
 	first := secured(site(1, "stays", []string{"127.0.0.1:0:first.test", "127.0.0.1:0:stays.localhost"}, "/="+page(t, "first")))
 	s := newServer(t, first)
 	h := s.start(t, 2)
-	clear, secure := h.Over(h.URLs[0]), h.Over(h.URLs[1])
-	ports := []string{clear.URL[strings.LastIndexByte(clear.URL, ':')+1:], secure.URL[strings.LastIndexByte(secure.URL, ':')+1:]}
+	ports := []string{portOf(h.URLs[0]), portOf(h.URLs[1])}
 	both := func(id int, name string, more ...string) string {
 		return secured(site(id, name, append([]string{"127.0.0.1:" + ports[0] + ":" + name + ".test", "127.0.0.1:" + ports[1] + ":" + name + ".localhost"}, more...),
 			"/="+app.Folder(t), "/files="+page(t, "a file")))
@@ -54,7 +53,7 @@ func TestThousandReloads(t *testing.T) {
 
 	ctx, rest := context.WithCancel(t.Context())
 	defer rest()
-	l := &load{t: t, addr: c.addr, secure: "127.0.0.1:" + ports[1], trust: secure.TLS("stays.localhost"), ctx: ctx, counts: map[string]int{}}
+	l := &load{t: t, addr: c.addr, secure: "127.0.0.1:" + ports[1], trust: h.TLS("stays.localhost"), ctx: ctx, counts: map[string]int{}}
 	worker := workerOf(t, l.addr)
 	l.begin()
 
