@@ -22,16 +22,21 @@ func (b *binding) askClient() error {
 	if b.Authorities == "" {
 		return nil
 	}
-	b.clients = x509.NewCertPool() // without any, nobody is trusted
-	data, err := os.ReadFile(b.Authorities)
-	if err != nil {
-		return err
+	pool, err := Authorities(b.Authorities)
+	b.clients = pool
+	b.config.ClientCAs = pool // whose names are sent along
+	return err
+}
+
+// Authorities reads a PEM file of who vouches for clients. Without any, nobody
+// is trusted. Errors name the file.
+func Authorities(path string) (*x509.CertPool, error) {
+	pool := x509.NewCertPool()
+	data, err := os.ReadFile(path)
+	if err == nil && !pool.AppendCertsFromPEM(data) {
+		err = fmt.Errorf("%s: there is no certificate in it", path)
 	}
-	if !b.clients.AppendCertsFromPEM(data) {
-		return fmt.Errorf("%s: there is no certificate in it", b.Authorities)
-	}
-	b.config.ClientCAs = b.clients // whose names are sent along
-	return nil
+	return pool, err
 }
 
 // Verify judges the certificate that a client has shown, on a new session or

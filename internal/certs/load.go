@@ -55,6 +55,26 @@ func (s *Source) beside() string {
 	return name
 }
 
+// Try looks whether the source can be used as it is now. Of a folder it reads
+// no more than the list of its files. Errors name the file.
+func (s Source) Try() error {
+	if s.PasswordFile != "" {
+		if _, err := os.Stat(s.PasswordFile); err != nil {
+			return fmt.Errorf("password of %s: %w", s.Path, err)
+		}
+	}
+	info, err := os.Stat(s.Path)
+	switch {
+	case err != nil:
+		return err
+	case info.IsDir():
+		_, err = os.ReadDir(s.Path)
+	default:
+		_, err = s.load()
+	}
+	return err
+}
+
 // load reads the certificate of a source that is a file. Errors name the file.
 func (s *Source) load() (*tls.Certificate, error) {
 	data, err := os.ReadFile(s.Path)

@@ -46,8 +46,9 @@ served. Port 0 takes a free one.
 
 https needs certificates: --cert names a PEM file, a PFX file, or a folder of
 them named after hosts. Clients are shown the one that fits the name they ask
-for, else the first. A file that changes is read again. Without --cert,
-localhost gets a development certificate (see perch trust).`,
+for, else the first. What cannot be used keeps run from starting; a file that
+changes later is read again. Without --cert, localhost gets a development
+certificate (see perch trust).`,
 		Example: "  perch run ./publish\n  perch run ./publish --listen 'http://*:80' --listen unix:/run/shop.sock\n" +
 			"  perch run ./publish --listen https://localhost:8443\n" +
 			"  perch run ./publish --listen 'https://*:443' --cert shop.crt,shop.key\n" +
@@ -71,10 +72,8 @@ localhost gets a development certificate (see perch trust).`,
 			if err != nil {
 				return err
 			}
-			if clientCA != "" {
-				if clientCA, err = filepath.Abs(clientCA); err != nil {
-					return err
-				}
+			if clientCA, err = authorities(clientCA); err != nil {
+				return err
 			}
 			log, err := p.logger(level)
 			if err != nil {
@@ -162,10 +161,12 @@ func parseListen(urls []string) ([]listen.Binding, error) {
 	return bindings, nil
 }
 
-// certificateSources reads what the flags say of certificates. What is in the
-// files is looked at when they are used, and again when they change.
+// certificateSources reads what the flags say of certificates. What cannot be
+// used now is a mistake, for whoever made it sits there; what becomes of the
+// files later is looked at when they are used.
 func (p *Process) certificateSources(flags []string, passwordFile string, bindings []listen.Binding) ([]certs.Source, error) {
 	var all []certs.Source
+	var errs []error
 	for _, flag := range flags {
 		path, key, _ := strings.Cut(flag, ",")
 		s := certs.Source{Path: path, Key: key, PasswordFile: passwordFile, Password: p.getenv("PERCH_CERT_PASSWORD")}
@@ -179,7 +180,13 @@ func (p *Process) certificateSources(flags []string, passwordFile string, bindin
 			}
 			*name = abs
 		}
+		if err := s.Try(); err != nil {
+			errs = append(errs, fmt.Errorf("certificate of --cert %s: %w", flag, err))
+		}
 		all = append(all, s)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
 	}
 	for _, b := range bindings {
 		if b.TLS && len(all) == 0 && !plan.Development(b) {
@@ -188,6 +195,20 @@ func (p *Process) certificateSources(flags []string, passwordFile string, bindin
 		}
 	}
 	return all, nil
+}
+
+// authorities reads the flag that says who vouches for clients.
+func authorities(flag string) (path string, err error) {
+	if flag == "" {
+		return "", nil
+	}
+	if path, err = filepath.Abs(flag); err != nil {
+		return "", err
+	}
+	if _, err = certs.Authorities(path); err != nil {
+		return "", fmt.Errorf("certificates of --client-ca %s: %w", flag, err)
+	}
+	return path, nil
 }
 
 // logger returns the host's log: lines of text on a terminal, JSON elsewhere.

@@ -54,17 +54,12 @@ type served struct {
 func serveSites(t *testing.T) *served {
 	t.Helper()
 	s := &served{own: newAuthority(t), port: free(t)}
-	pair := s.own.file("pfx.pem", "pfx.test")
-	pfx := filepath.Join(s.own.dir, "site.pfx")
-	if out, err := run(t, "openssl", nil, "pkcs12", "-export", "-in", pair, "-inkey", pair, "-out", pfx, "-passout", "pass:secret"); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
 	var sites strings.Builder
 	for i, p := range []struct{ host, certificate string }{
 		{"one.localhost", ""},
 		{"two.localhost", ""},
 		{"pem.test", fmt.Sprintf(`certificateFile="%s"`, s.own.file("site.pem", "pem.test"))},
-		{"pfx.test", fmt.Sprintf(`certificateFile="%s" certificatePassword="secret"`, pfx)},
+		{"pfx.test", fmt.Sprintf(`certificateFile="%s" certificatePassword="secret"`, s.own.pfx("site.pfx", "secret", "pfx.test"))},
 	} {
 		s.places = append(s.places, place{p.host, fmt.Sprintf("https://%s:%d", p.host, s.port)})
 		fmt.Fprintf(&sites, `<site name="%s" id="%d"><application path="/"><virtualDirectory path="/" physicalPath="%s" /></application>`+

@@ -77,6 +77,7 @@ func TestSitesOfOnePort(t *testing.T) {
 	der, _ := a.issue(nil, "broken.test")
 	broken := a.pair("broken.pem", der, wrongKey)
 	old, oldKey := a.issue(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Hour) }, "old.test")
+	locked := a.pfx("locked.pfx", "secret", "locked.test")
 	config := serverFile(t, map[string]string{
 		"one":    https(port, "one.test", `sslFlags="1" certificateFile="`+a.file("one.pem", "one.test")+`"`),
 		"two":    https(port, "two.test", `sslFlags="5" certificateFile="`+a.file("two.pem", "two.test")+`"`),
@@ -84,8 +85,9 @@ func TestSitesOfOnePort(t *testing.T) {
 		"broken": https(port, "broken.test", `sslFlags="1" certificateFile="`+broken+`"`),
 		"old":    https(port, "old.test", `sslFlags="1" certificateFile="`+a.pair("old.pem", old, oldKey)+`"`),
 		"none":   https(port, "none.test", `sslFlags="1"`),
+		"locked": https(port, "locked.test", `sslFlags="1" certificatePassword="guess" certificateFile="`+locked+`"`),
 	})
-	h := harness.Start(t, harness.Run{Config: config, Lines: 5, Roots: a.path})
+	h := harness.Start(t, harness.Run{Config: config, Lines: 6, Roots: a.path})
 	addr := fmt.Sprintf("127.0.0.1:%d", port)
 	for host, want := range map[string]string{"one.test": "one HTTP/2.0", "two.test": "two HTTP/1.1", "any.wild.test": "wild HTTP/2.0"} {
 		res, err := client(addr, &tls.Config{RootCAs: a.pool()}).Get(fmt.Sprintf("https://%s:%d/", host, port))
@@ -103,7 +105,7 @@ func TestSitesOfOnePort(t *testing.T) {
 		t.Errorf("without TLS 1.3: %v", err)
 	}
 	for host, want := range map[string]string{
-		"broken.test": "internal error", "none.test": "unrecognized name", "nobody.test": "unrecognized name", "old.test": "expired",
+		"broken.test": "internal error", "locked.test": "internal error", "none.test": "unrecognized name", "nobody.test": "unrecognized name", "old.test": "expired",
 	} {
 		if _, err := shake(addr, &tls.Config{RootCAs: a.pool(), ServerName: host}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", host, err, want)
@@ -112,6 +114,7 @@ func TestSitesOfOnePort(t *testing.T) {
 	h.AwaitStderr(
 		fmt.Sprintf("certificate of https://broken.test:%d: %s: the private key does not belong to the certificate", port, broken),
 		fmt.Sprintf("certificate of https://old.test:%d: ", port), "it expired on",
+		fmt.Sprintf("certificate of https://locked.test:%d: %s: the password is wrong", port, locked),
 		"PC055: the https binding of site none has no certificate")
 }
 

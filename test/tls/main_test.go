@@ -111,6 +111,21 @@ func (a *authority) pair(name string, der []byte, key *ecdsa.PrivateKey) string 
 		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: text})...))
 }
 
+// pfx is file for a PFX file.
+func (a *authority) pfx(name, password string, names ...string) string {
+	a.t.Helper()
+	pair := a.file(name+".pair", names...)
+	fresh := filepath.Join(a.dir, name+".fresh")
+	if out, err := run(a.t, "openssl", nil, "pkcs12", "-export", "-in", pair, "-inkey", pair, "-out", fresh, "-passout", "pass:"+password); err != nil {
+		a.t.Fatalf("%v: %s", err, out)
+	}
+	path := filepath.Join(a.dir, name)
+	if err := os.Rename(fresh, path); err != nil {
+		a.t.Fatal(err)
+	}
+	return path
+}
+
 func (a *authority) write(name, kind string, der []byte) string {
 	a.t.Helper()
 	return a.put(name, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
