@@ -93,7 +93,7 @@ func (c *Conn) Wake(r io.Reader) {
 func (c *Conn) Rest() {
 	c.fr, c.read, c.out = nil, nil, nil
 	c.block.fields, c.block.text = nil, nil
-	c.enc.block, c.enc.lower = nil, nil
+	c.enc.rest()
 }
 
 // Out takes what has to be sent and leaves the connection an empty buffer to

@@ -1,6 +1,7 @@
 package http2
 
 import (
+	"hash/maphash"
 	"strconv"
 
 	"golang.org/x/net/http2"
@@ -15,15 +16,36 @@ type encoder struct {
 	hp    *hpack.Encoder
 	block []byte // the block in the making
 	lower []byte // a name in lower case
-	texts texts
+	memo  *memo  // nil at rest
+	seed  maphash.Seed
+
+	filled  int  // grows when what an index stands for may have changed
+	resized bool // the next field that hp writes says so
 }
 
 func (e *encoder) init() {
 	e.hp = hpack.NewEncoder(e)
+	e.seed = maphash.MakeSeed()
+	e.filled = 1
 }
 
 // limit obeys the client's SETTINGS_HEADER_TABLE_SIZE.
-func (e *encoder) limit(size uint32) { e.hp.SetMaxDynamicTableSize(min(size, tableSize)) }
+func (e *encoder) limit(size uint32) {
+	e.hp.SetMaxDynamicTableSize(min(size, tableSize))
+	e.filled++
+	e.resized = true
+}
+
+// begin starts a block.
+func (e *encoder) begin() {
+	e.block = e.block[:0]
+	if e.memo == nil {
+		e.memo = new(memo)
+	}
+}
+
+// rest gives up the memory that only a connection at work needs.
+func (e *encoder) rest() { e.block, e.lower, e.memo = nil, nil, nil }
 
 // Write adds to the block.
 func (e *encoder) Write(p []byte) (int, error) {
@@ -31,31 +53,46 @@ func (e *encoder) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// texts holds the strings that came last, so that the same bytes, as nearly
-// all response fields are, become a string without an allocation.
-type texts [64]string
+// memo is what a connection remembers of its last responses.
+type memo struct {
+	texts [64]string // that came last
+	known [32]known
+	date  known
+}
 
-// of returns b as a string.
-func (t *texts) of(b []byte) string {
+// known is a field that was written as an index into the table of HPACK.
+type known struct {
+	id          exchange.FieldID
+	name, value string // name: of exchange.Other alone, as it came
+	index       byte
+	filled      int // of the encoder, when that was its index
+}
+
+// text returns b as a string. The same bytes, as nearly all response fields
+// are, become one without an allocation.
+func (e *encoder) text(b []byte) string {
 	const most = 128
 	if len(b) > most {
 		return string(b)
 	}
-	h := uint32(2166136261)
-	for _, c := range b {
-		h = (h ^ uint32(c)) * 16777619
-	}
-	p := &t[(h^h>>16)%uint32(len(t))]
+	p := &e.memo.texts[maphash.Bytes(e.seed, b)%uint64(len(e.memo.texts))]
 	if *p != string(b) {
 		*p = string(b)
 	}
 	return *p
 }
 
-// field adds one field.
+// field adds one field. Most were in the last response too, and nothing has
+// come into the table since: they are the same byte again.
 func (e *encoder) field(f *exchange.Field) {
+	other := f.ID == exchange.Other
+	k := e.place(f, other)
+	if k.filled == e.filled && k.id == f.ID && k.value == string(f.Value) && (!other || k.name == string(f.NameBytes())) {
+		e.block = append(e.block, k.index)
+		return
+	}
 	name := f.ID.Lower()
-	if f.ID == exchange.Other {
+	if other {
 		e.lower = e.lower[:0]
 		for _, c := range f.NameBytes() {
 			if c >= 'A' && c <= 'Z' {
@@ -63,9 +100,38 @@ func (e *encoder) field(f *exchange.Field) {
 			}
 			e.lower = append(e.lower, c)
 		}
-		name = e.texts.of(e.lower)
+		name = e.text(e.lower)
 	}
-	e.hp.WriteField(hpack.HeaderField{Name: name, Value: e.texts.of(f.Value), Sensitive: unique(f.ID)})
+	value := e.text(f.Value)
+	if index, ok := e.write(hpack.HeaderField{Name: name, Value: value, Sensitive: unique(f.ID)}); ok {
+		*k = known{id: f.ID, value: value, index: index, filled: e.filled}
+		if other {
+			k.name = e.text(f.NameBytes())
+		}
+	}
+}
+
+// place returns where a field is remembered.
+func (e *encoder) place(f *exchange.Field, other bool) *known {
+	h := maphash.Bytes(e.seed, f.Value) + uint64(f.ID)
+	if other {
+		h += maphash.Bytes(e.seed, f.NameBytes())
+	}
+	return &e.memo.known[h%uint64(len(e.memo.known))]
+}
+
+// write adds a field as the library does it, and notes what comes into the
+// table (RFC 7541 section 6). It reports the index if it is all that was
+// written, in one byte.
+func (e *encoder) write(f hpack.HeaderField) (index byte, ok bool) {
+	start := len(e.block)
+	e.hp.WriteField(f)
+	e.resized = false
+	first := e.block[start]
+	if first&0xc0 == 0x40 || first&0xe0 == 0x20 { // a new entry, or another size
+		e.filled++
+	}
+	return first, first&0x80 != 0 && len(e.block) == start+1
 }
 
 // unique reports whether a field mostly has a value of its own, which would
@@ -80,11 +146,26 @@ func unique(id exchange.FieldID) bool {
 }
 
 func (e *encoder) status(status int) {
-	value := "200"
-	if status != 200 {
-		value = e.texts.of(strconv.AppendInt(e.lower[:0], int64(status), 10))
+	switch {
+	case status != 200:
+		e.write(hpack.HeaderField{Name: ":status", Value: e.text(strconv.AppendInt(e.lower[:0], int64(status), 10))})
+	case e.resized:
+		e.write(hpack.HeaderField{Name: ":status", Value: "200"})
+	default:
+		e.block = append(e.block, 0x88) // of the static table
 	}
-	e.hp.WriteField(hpack.HeaderField{Name: ":status", Value: value})
+}
+
+// date adds the Date field, which is the same for a second.
+func (e *encoder) date(value string) {
+	k := &e.memo.date
+	if k.filled == e.filled && k.value == value {
+		e.block = append(e.block, k.index)
+		return
+	}
+	if index, ok := e.write(hpack.HeaderField{Name: "date", Value: value}); ok {
+		*k = known{value: value, index: index, filled: e.filled}
+	}
 }
 
 // fields adds those of h that HTTP/2 knows and that are not the driver's own.
@@ -123,10 +204,10 @@ func (c *Conn) WriteHead(s *Stream, h *Head) {
 		return
 	}
 	e := &c.enc
-	e.block = e.block[:0]
+	e.begin()
 	e.status(h.Status)
 	if h.Date != "" {
-		e.hp.WriteField(hpack.HeaderField{Name: "date", Value: h.Date})
+		e.date(h.Date)
 	}
 	e.fields(h.Fields, false)
 	if h.Length >= 0 {
@@ -142,7 +223,7 @@ func (c *Conn) WriteTrailer(s *Stream, fields []exchange.Field) {
 	if s.Closed() {
 		return
 	}
-	c.enc.block = c.enc.block[:0]
+	c.enc.begin()
 	c.enc.fields(fields, true)
 	if len(c.enc.block) == 0 {
 		c.Data(s, nil, true)

@@ -60,7 +60,7 @@ const (
 )
 
 const (
-	keepWorkers = 8         // goroutines that wait for the next request
+	keepWorkers = 32        // goroutines that wait for the next request
 	maxPending  = 64 << 10  // bytes that gather before streams wait
 	maxControl  = 256 << 10 // and before nothing more is read
 	maxSpare    = 256 << 10 // a larger buffer is not kept

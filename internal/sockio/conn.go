@@ -499,11 +499,12 @@ func (c *Conn) Close() error {
 	return c.nc.Close()
 }
 
-// Quiet is Alive for one who takes an idle connection into use: on a task, what
-// the loop has been told is enough, and costs nothing. It has been told of all
-// that came before the event which it handles now.
-func (c *Conn) Quiet() bool {
-	if c.fd >= 0 && c.task.attached() && c.task.loop == c.loop {
+// Quiet is Alive for one who takes an idle connection into use, by what the loop
+// has been told, which costs nothing. A task of the loop knows by that of all that
+// came before the event which it handles now. Elsewhere the loop may be a moment
+// behind: there it is good enough for one who is lenient, as who can try again.
+func (c *Conn) Quiet(lenient bool) bool {
+	if c.fd >= 0 && (lenient || c.task.attached() && c.task.loop == c.loop) {
 		return !c.aborted.Load() && (c.rd.state.Load() != sideReady || c.Alive())
 	}
 	return c.Alive()

@@ -54,7 +54,7 @@ func (c *Channel) take(x *exchange.Exchange) (*link, error) {
 			return c.connect(task)
 		}
 		l.sock.UseTask(task)
-		if now.Sub(l.since) < l.keep && l.sock.Quiet() {
+		if now.Sub(l.since) < l.keep && l.sock.Quiet(x.Request.Idempotent()) {
 			return l, nil
 		}
 		l.sock.Close()
