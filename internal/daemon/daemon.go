@@ -83,6 +83,7 @@ type Daemon struct {
 	told    map[string]bool // problems of the running plan
 
 	badCertificates map[string]bool // of the running plan, as they were told
+	asRoot          map[string]bool // folders of applications that were told to run as root
 
 	retiring sync.WaitGroup     // applications that no plan has any more
 	retire   context.Context    // ends when they have to end at once
@@ -97,7 +98,7 @@ type Daemon struct {
 // the watch over files, the control socket. If one step fails, what was
 // started is stopped again.
 func Start(o Options) (*Daemon, error) {
-	d := &Daemon{opts: o, certs: certs.NewTable(o.Log), issuer: issuer{environ: o.Environ, log: o.Log}}
+	d := &Daemon{opts: o, certs: certs.NewTable(o.Log), issuer: issuer{environ: o.Environ, log: o.Log}, asRoot: make(map[string]bool)}
 	d.retire, d.hurry = context.WithCancel(context.Background())
 	d.accepting, d.stopAccepting = context.WithCancel(context.Background())
 	steps := []func() error{d.startWatcher, d.startSystem, d.build, d.startServer, d.startControl}
@@ -225,6 +226,7 @@ func (d *Daemon) startServer() error {
 	d.server = serve.New(d.running().Connections, d.watcher, d.running().Handler)
 	d.useSockets()
 	d.files.follow(d.running())
+	d.tellRoot(d.running())
 	if d.running().Pools() {
 		d.system.Prepare()
 	}
@@ -282,6 +284,21 @@ func (d *Daemon) tell(problems config.Problems) {
 		}
 	}
 	d.told = told
+}
+
+// tellRoot warns of applications that run as root, once for each folder.
+func (d *Daemon) tellRoot(p *plan.Plan) {
+	var fresh []string
+	for a := range p.Applications {
+		if a.Pool != nil && asRoot(a.Settings.User) && !d.asRoot[a.Folder] {
+			d.asRoot[a.Folder] = true
+			fresh = append(fresh, a.Folder)
+		}
+	}
+	if len(fresh) > 0 {
+		d.opts.Log.Warn("applications run as root, because their folders belong to root: give each folder to a user of its own (chown -R USER FOLDER)",
+			"folders", listed(fresh))
+	}
 }
 
 // URLs are where the host listens, one for each binding.
@@ -344,6 +361,7 @@ func (d *Daemon) adopt(before, next *plan.Plan, c change) {
 	d.server.SetHandler(next.Handler)
 	d.useSockets()
 	d.files.follow(next)
+	d.tellRoot(next)
 	for _, a := range next.Commit(before, c.touched, c.why) {
 		d.retiring.Go(func() { d.end(a) })
 	}

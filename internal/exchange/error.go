@@ -20,6 +20,10 @@ type Error struct {
 	// phrase of the status.
 	Public string
 
+	// Kind stands in the heading of the page in place of what the status goes
+	// by. Empty: that.
+	Kind string
+
 	// RetryAfter, in seconds, is sent as a Retry-After field when not 0.
 	RetryAfter int
 

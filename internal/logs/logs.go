@@ -37,9 +37,17 @@ func New(w io.Writer, o Options) *slog.Logger {
 		o.Level = slog.LevelInfo
 	}
 	if o.JSON {
-		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: o.Level}))
+		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: o.Level, ReplaceAttr: withUnit}))
 	}
 	return slog.New(&textHandler{out: &lineWriter{w: w}, level: o.Level, text: text{color: o.Color}})
+}
+
+// withUnit writes a duration as text does: "1.5s".
+func withUnit(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().String())
+	}
+	return a
 }
 
 // For returns the logger that suits w: text if w is a terminal, coloured if it

@@ -256,6 +256,18 @@ func TestLine(t *testing.T) {
 	}
 }
 
+// A number would leave open what it counts.
+func TestDurationsHaveAUnit(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	New(&b, Options{JSON: true}).With("limit", time.Minute).Info("x", "took", 1500*time.Millisecond, "n", 3, slog.Group("in", "wait", time.Millisecond))
+	for _, want := range []string{`"limit":"1m0s"`, `"took":"1.5s"`, `"n":3`, `"in":{"wait":"1ms"}`} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%s has no %s", b.String(), want)
+		}
+	}
+}
+
 func TestLineAsJSON(t *testing.T) {
 	t.Parallel()
 	var b bytes.Buffer

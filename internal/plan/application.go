@@ -216,13 +216,11 @@ func (r *reader) worker(a *Application, def *appDefinition, s *merge.Settings, w
 	}
 	set := r.workerSettings(a, def, s, e, section)
 	if r.parts.Owner != nil {
-		user, warning, err := r.parts.Owner(a.Folder)
+		user, err := r.parts.Owner(a.Folder)
 		if err != nil {
 			return config.Problems{def.dirs[0].why(err)}
 		}
-		if set.User = user; warning != "" && (was == nil || was.Settings == nil) {
-			r.parts.Log.Warn(warning)
-		}
+		set.User = user
 	}
 	a.Settings = set
 	a.noProgram = e.Problem("processPath", config.Problem{Code: config.NoProgram, Subject: section + "/@processPath"})

@@ -68,8 +68,8 @@ type Parts struct {
 	Listen func([]listen.Binding) ([]listen.Binding, error)
 
 	// Owner tells which user runs the applications of a folder, nil for the
-	// host's own, and what is worth a warning about that. It may be nil.
-	Owner func(folder string) (account *worker.Account, warning string, err error)
+	// host's own. It may be nil.
+	Owner func(folder string) (*worker.Account, error)
 
 	// AppLog returns the log of one application, which gets the host's lines
 	// about it and what its debug settings ask for, and what closes it. Nil:

@@ -129,6 +129,14 @@ func (c *conn) endIfIdle() {
 	}
 }
 
+// busy reports whether an exchange is in hand.
+func (c *conn) busy() bool {
+	if h := c.h2.Load(); h != nil {
+		return h.busy()
+	}
+	return !c.idle.Load()
+}
+
 // cut ends the connection whatever it does. An exchange that waits for its
 // backend is told as if its client had gone.
 func (c *conn) cut() {

@@ -229,6 +229,24 @@ func TestH2Cut(t *testing.T) {
 	})
 }
 
+// Where nothing is in hand, nothing was cut, however short the time is.
+func TestH2NothingToCut(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		v := inMemory(t, Settings{}, pages)
+		c := v.dial2()
+		if got := c.answer(c.get("/a")); got != h2ok("GET /a") {
+			t.Errorf("got %q", got)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		go c.rest()
+		if err := v.Shutdown(ctx); err != nil {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
 // A client that asks and asks and does not read is not read from either, and
 // cut when it takes nothing for too long.
 func TestH2ClientThatDoesNotRead(t *testing.T) {

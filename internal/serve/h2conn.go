@@ -289,6 +289,13 @@ func (c *h2conn) leave() {
 	}
 }
 
+// busy reports whether a stream is being served.
+func (c *h2conn) busy() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.serving) > 0
+}
+
 // park gives up what an idle connection does not need and leaves it in the
 // watcher, unless it has been asked to leave meanwhile: then it goes on, to
 // say goodbye.

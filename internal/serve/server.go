@@ -250,8 +250,8 @@ func (s *Server) StopAccepting() {
 
 // Shutdown stops accepting, lets exchanges in flight end and closes idle
 // connections. When ctx ends first, what is left is cut, and the error of ctx
-// returned; a handler that does not notice even that is left behind after the
-// drain time. It is called once.
+// returned if that was an exchange; a handler that does not notice even that is
+// left behind after the drain time. It is called once.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.StopAccepting()
 	s.each((*conn).endIfIdle)
@@ -265,11 +265,18 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
-	s.each((*conn).cut)
+	busy := false
+	s.each(func(c *conn) {
+		busy = c.busy() || busy
+		c.cut()
+	})
 	late := time.NewTimer(s.set.Load().DrainTime)
 	defer late.Stop()
 	select {
 	case <-done:
+		if !busy {
+			return nil
+		}
 		return ctx.Err()
 	case <-late.C:
 		return fmt.Errorf("%w; %d connections are held by handlers that do not return", ctx.Err(), s.Connections())

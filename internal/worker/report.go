@@ -136,6 +136,9 @@ func (e *StartError) times() string {
 func (s *Settings) startFailure(cause exchange.Reporter) *exchange.Error {
 	e := &exchange.Error{Status: 502, SubStatus: 5, Op: "start application",
 		Public: "The application could not be started.", Logged: true, Err: cause}
+	if s.Protocol != AspNetCore {
+		e.Kind = "Application Startup Failure" // that of the ASP.NET Core Module names the module
+	}
 	var rapid *RapidFailError
 	if errors.As(cause, &rapid) {
 		e.RetryAfter = int(rapid.Wait/time.Second) + 1

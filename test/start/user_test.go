@@ -41,6 +41,19 @@ func TestUserOfTheApplication(t *testing.T) {
 	if warnings != 1 {
 		t.Errorf("%d warnings that the application runs as root, want 1", warnings)
 	}
+	// It is no news that it does so still, or again.
+	for _, change := range []string{"<configuration />", ""} {
+		if change == "" {
+			change = harness.ReadFile(t, filepath.Join(harness.Go().Folder(t), "web.config"))
+		}
+		harness.WriteFile(t, filepath.Join(dir, "web.config"), change)
+		if out, errs, code := harness.Command(t, dir, "reload", dir); code != 0 {
+			t.Fatalf("perch reload: %d %s%s", code, out, errs)
+		}
+	}
+	if n := strings.Count(h.Stderr(), "run as root"); n != 1 {
+		t.Errorf("%d warnings after reloads", n)
+	}
 
 	owned := harness.Go().Folder(t)
 	for _, name := range []string{"", "app", "web.config"} {

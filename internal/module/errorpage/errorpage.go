@@ -7,6 +7,7 @@
 package errorpage
 
 import (
+	"cmp"
 	"errors"
 	"html/template"
 	"log/slog"
@@ -128,7 +129,7 @@ func (m *module) page(x *exchange.Exchange, e *exchange.Error) page {
 	p := page{
 		Status:    e.Status,
 		SubStatus: e.SubStatus,
-		Kind:      generalType(e.Status, e.SubStatus),
+		Kind:      cmp.Or(e.Kind, generalType(e.Status, e.SubStatus)),
 		Public:    printable(e.Public),
 		Request:   x.ID(),
 	}

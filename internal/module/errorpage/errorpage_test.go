@@ -94,6 +94,16 @@ func TestPageOfAFailedStart(t *testing.T) {
 	wellFormed(t, r.Body)
 }
 
+// The heading of the original module is for its own applications.
+func TestKindOfTheError(t *testing.T) {
+	t.Parallel()
+	e := start502()
+	e.Kind = "Application Startup Failure"
+	if r := answer(t, Settings{}, e); !strings.Contains(string(r.Body), "<h1>HTTP Error 502.5 - Application Startup Failure</h1>") {
+		t.Errorf("%s", r.Body)
+	}
+}
+
 // wellFormed reads a page as a tree: what a text had let through would not
 // close.
 func wellFormed(t *testing.T, body []byte) {
@@ -350,7 +360,7 @@ func TestLog(t *testing.T) {
 	}
 	report, _ := first["report"].(map[string]any)
 	if first["level"] != "ERROR" || first["request"] != "7-1" || first["status"] != 502.0 || first["substatus"] != 5.0 ||
-		report["step"] != "wait for the listening port" || report["Exit code"] != "131" || !strings.HasPrefix(fmt.Sprint(report["output"]), "fail:") {
+		report["step"] != "wait for the listening port" || report["exit_code"] != "131" || !strings.HasPrefix(fmt.Sprint(report["output"]), "fail:") {
 		t.Errorf("first line: %s", lines[0])
 	}
 	if second["level"] != "DEBUG" || second["status"] != 404.0 || second["report"] != nil || !strings.HasPrefix(fmt.Sprint(second["err"]), "outer: ") {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 
 	"github.com/perchserver/perch/internal/exchange"
 )
@@ -48,7 +49,7 @@ func (m *module) log(x *exchange.Exchange, e *exchange.Error, err error) {
 func reportAttrs(r exchange.Report) []slog.Attr {
 	attrs := []slog.Attr{slog.String("title", r.Title), slog.String("step", r.Step)}
 	for _, f := range r.Facts {
-		attrs = append(attrs, slog.String(f.Name, f.Value))
+		attrs = append(attrs, slog.String(strings.ReplaceAll(strings.ToLower(f.Name), " ", "_"), f.Value))
 	}
 	if len(r.Advice) > 0 {
 		attrs = append(attrs, slog.Any("advice", r.Advice))
