@@ -17,8 +17,9 @@ func (p *Process) checkCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check [DIR | --config FILE]",
 		Short: "Tell every problem of a configuration",
-		Long: `Check the configuration of DIR (the current folder if none is given), or of the
-sites of an applicationHost.config, without serving it: the web.config of every
+		Long: `Check the configuration of DIR, or of the sites of an applicationHost.config
+(the perch.config in the current folder, or else that folder, if neither is
+given), without serving it: the web.config of every
 application and those of its sub-folders. Every problem is told
 as file:line:column with what was expected and how to mend it. Warnings name
 what Perch knows and does not do yet, and applications whose program is not

@@ -94,7 +94,8 @@ func (p *Process) root() *cobra.Command {
 		Long: `Perch hosts web applications the way IIS with the ASP.NET Core Module does.
 Give it the folder that "dotnet publish" wrote, or any application with a
 web.config, and it starts the application on the first request, keeps it
-alive, and is the web server in front of it.
+alive, and is the web server in front of it. "perch site add" puts several sites
+into one file.
 
 Every flag can be given as an environment variable: --listen as PERCH_LISTEN.
 Exit codes: 0 fine, 1 failed, 2 bad usage.`,

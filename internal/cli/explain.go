@@ -20,11 +20,12 @@ func (p *Process) explainCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "explain URL [DIR | --config FILE]",
 		Short: "Tell which way a request takes, and why",
-		Long: `Tell what becomes of a request for URL by the configuration of DIR (the current
-folder if none is given), or of the sites of an applicationHost.config: which
-binding, site, application and folder it leads to, the modules and the handler
-that see it, and what files set there, with the place of every value. Nothing
-is started, and nothing has to run.
+		Long: `Tell what becomes of a request for URL by the configuration of DIR, or of the
+sites of an applicationHost.config (the perch.config in the current folder, or
+else that folder, if neither is given): which binding, site, application and
+folder it leads to, the modules and the handler that see it, and what files set
+there, with the place of every value. Nothing is started, and nothing has to
+run.
 
 The exit code is 1 if the request would be answered with an error.`,
 		Example: "  perch explain http://shop.example/api/orders --config applicationHost.config",

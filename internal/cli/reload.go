@@ -19,8 +19,9 @@ func (p *Process) reloadCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "reload [DIR | --config FILE]",
 		Short: "Have a running host read its configuration again",
-		Long: `Have the host that serves DIR (the current folder if none is given), or the
-sites of an applicationHost.config, read its configuration again. Requests in
+		Long: `Have the host that serves DIR, or the sites of an applicationHost.config (the
+perch.config in the current folder, or else that folder, if neither is given),
+read its configuration again. Requests in
 flight, connections, and the workers of applications whose settings stay are
 not touched. It has to run as the same user, or this command as that user.
 

@@ -34,7 +34,8 @@ func (p *Process) runCommand() *cobra.Command {
 		Long: `Serve the application in DIR (the current folder if none is given), starting
 it on the first request. DIR is what "dotnet publish" wrote, or any folder with
 a web.config; without one, Perch looks at what the folder holds. With --config,
-serve the sites of an applicationHost.config, where they have their bindings.
+or where there is a perch.config in the current folder, serve the sites of an
+applicationHost.config, where they have their bindings.
 
 When it is ready, run prints one line for each listening URL. It serves until
 it is told to stop: TERM or INT (Ctrl-C) lets requests in flight end, a second
@@ -63,7 +64,7 @@ certificate (see perch trust).`,
 			if served.Server == "" {
 				bindings, err = parseListen(urls)
 			} else if len(urls) > 0 {
-				err = usageError{errors.New("--listen and --config exclude each other"), "the sites of the file have bindings of their own"}
+				err = usageError{fmt.Errorf("--listen is not for the sites of %s", served.Server), "they have bindings of their own; `perch run DIR --listen URL` serves one folder"}
 			}
 			if err != nil {
 				return err
@@ -112,12 +113,18 @@ func executable() string {
 type serverFlag string
 
 func (f *serverFlag) add(c *cobra.Command) {
-	c.Flags().StringVar((*string)(f), "config", "", "serve the sites of this applicationHost.config `FILE`")
+	c.Flags().StringVar((*string)(f), "config", "", "the sites of this applicationHost.config `FILE` (default perch.config, if it is in the current folder and no DIR is given)")
 }
 
 // subject is what a command is about: the file of the flag, or the folder that
-// is its argument.
+// is its argument. Where there is neither it is the perch.config in the current
+// folder, as for the commands that edit sites, or else that folder.
 func (f serverFlag) subject(args []string) (plan.Input, error) {
+	if f == "" && len(args) == 0 {
+		if info, err := os.Stat(defaultConfig); err == nil && info.Mode().IsRegular() {
+			f = defaultConfig
+		}
+	}
 	if f == "" {
 		folder, err := folderArgument(args)
 		return plan.Input{Folder: folder}, err

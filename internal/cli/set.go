@@ -32,7 +32,7 @@ type settingsFlags struct {
 }
 
 func (f *settingsFlags) add(c *cobra.Command) {
-	c.Flags().StringVar((*string)(&f.server), "config", "", "change this applicationHost.config `FILE`")
+	f.server.add(c)
 	c.Flags().StringVar(&f.location, "location", "", "for this `path` alone: SITE or SITE/PATH with --config, else the path of a sub-folder or file")
 	c.Flags().BoolVar(&f.own, "web-config", false, "with --config and --location: change the web.config of the folder there")
 }
@@ -43,8 +43,9 @@ A setting is the names of section and elements with slashes between them, and
 brackets: add[@name='X'], or add[@name='X' and @verb='GET']. Quote it for the
 shell.
 
-What is changed is the web.config of DIR (the current folder if none is given),
-or the applicationHost.config of --config. It is checked as "perch check" does
+What is changed is the web.config of DIR, or the applicationHost.config of
+--config. Where neither is given it is the perch.config in the current folder,
+or else the web.config there. It is checked as "perch check" does
 before it is written: a change that would bring an error is refused.`
 
 func (p *Process) setCommand() *cobra.Command {

@@ -122,6 +122,9 @@ func (p *Process) addSite(in plan.Input, s newSite) error {
 			}
 		}
 		c.done = fmt.Sprintf("site %s (id %d) added", s.name, id)
+		if len(server.sites()) == 0 {
+			c.done += "; `perch run --config " + in.Server + "` serves it"
+		}
 		return nil
 	}
 	return p.edit(c)

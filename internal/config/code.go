@@ -50,6 +50,7 @@ const (
 	NoCertificate  Code = "PC055"
 	BadCertificate Code = "PC056"
 	NoProgram      Code = "PC057"
+	LinkLoop       Code = "PC058"
 )
 
 // Explanation is what the reference says of a code.
@@ -141,6 +142,8 @@ var explanations = [...]Explanation{
 		"The message says which file, and why. Handshakes for the binding are refused as long as there is none that works; a certificate that has expired or is for other names is shown all the same."},
 	{NoProgram, Warning, "an application whose program cannot be started",
 		"The program of processPath, or what it is to run, is not there or may not be executed. Requests are answered with an error as long as that is so. Correct processPath or arguments, install the program, or publish the application again."},
+	{LinkLoop, Warning, "a link that leads back to a folder around it",
+		"The folder has itself in it, without end, and every URL below it is served under any number of names. Remove the link."},
 }
 
 // Explanations returns what the reference says of every code, in their order.

@@ -3,6 +3,8 @@ package plan
 import (
 	"errors"
 	"log/slog"
+	"os"
+	"slices"
 
 	"github.com/perchserver/perch/internal/certs"
 	"github.com/perchserver/perch/internal/config"
@@ -22,12 +24,13 @@ func Check(in Input, parts Parts) (config.Problems, error) {
 	}
 	for _, s := range p.Sites {
 		v := visitor{reader: s.reader}
+		root, _ := os.Stat(s.reader.physical("/"))
 		s.reader.report = func(found config.Problems) {
 			for _, problem := range found {
 				p.Problems.Add(problem)
 			}
 		}
-		v.visit("/", s.Applications[0].node)
+		v.visit("/", s.Applications[0].node, []os.FileInfo{root})
 		p.Problems = append(p.Problems, s.badCertificates()...)
 		p.Problems = append(p.Problems, s.badPrograms()...)
 	}
@@ -79,8 +82,10 @@ type visitor struct {
 // mostVisited bounds a check of folders that links have made endless.
 const mostVisited = 10_000
 
-// visit reads everything below a path.
-func (v *visitor) visit(path string, node *site.Node) {
+// visit reads everything below a path. around are the folders that it lies in,
+// its own the last: a link that leads back to one of them is told, and not
+// followed.
+func (v *visitor) visit(path string, node *site.Node, around []os.FileInfo) {
 	if v.visited++; v.visited > mostVisited {
 		return
 	}
@@ -89,8 +94,16 @@ func (v *visitor) visit(path string, node *site.Node) {
 		return
 	}
 	for _, c := range children {
-		if at := join(path, c.Name); len(at) < 1024 {
-			v.visit(at, c.Node)
+		at := join(path, c.Name)
+		folder := v.reader.physical(at)
+		info, err := os.Stat(folder)
+		if err == nil && slices.ContainsFunc(around, func(o os.FileInfo) bool { return os.SameFile(o, info) }) {
+			v.reader.report(config.Problems{{Code: config.LinkLoop, Severity: config.Warning, Pos: config.Pos{File: folder},
+				Message: "the folder is one that it lies in, by a link: what is below it is read once"}})
+			continue
+		}
+		if len(at) < 1024 {
+			v.visit(at, c.Node, append(around[:len(around):len(around)], info))
 		}
 	}
 }

@@ -85,6 +85,11 @@ func TestFirstSite(t *testing.T) {
 	if got := d.text(); got != want {
 		t.Errorf("the file is\n%s", got)
 	}
+	// It is what the other commands are about in this folder, too.
+	if stdout, _ := d.run(0, "check"); stdout != d.file+": no problems\n" {
+		t.Errorf("check printed %q", stdout)
+	}
+	d.edit("set", "system.webServer/webSocket/@enabled=false", "--location", "shop")
 	h := harness.Start(t, harness.Run{Config: d.file, Dir: d.dir, Lines: 1})
 	c := harness.Dial(t, "127.0.0.1"+h.URL[strings.LastIndexByte(h.URL, ':'):])
 	if r := c.Send("GET / HTTP/1.1\r\nHost: shop.localhost\r\n\r\n").Response("GET"); r.Text() != "shop" {

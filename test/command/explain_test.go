@@ -45,3 +45,20 @@ func TestExplainAFile(t *testing.T) {
 		}
 	}
 }
+
+// A link that leads back is told once, and so is what is below it.
+func TestCheckFollowsNoLoop(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	if err := os.Symlink(".", filepath.Join(d.dir, "shop", "loop")); err != nil {
+		t.Fatal(err)
+	}
+	stdout, _ := d.run(0, "check", "shop")
+	if strings.Count(stdout, "PC058") != 1 || !strings.HasPrefix(stdout, filepath.Join(d.dir, "shop", "loop")+": warning PC058") {
+		t.Errorf("check told\n%s", stdout)
+	}
+	harness.WriteFile(t, filepath.Join(d.dir, "shop", "web.config"), "<configuration><oops /></configuration>")
+	if stdout, _ := d.run(1, "check", "shop"); strings.Count(stdout, "PC011") > 2 {
+		t.Errorf("one error is told %d times", strings.Count(stdout, "PC011"))
+	}
+}
