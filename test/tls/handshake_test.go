@@ -9,8 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -116,57 +114,6 @@ func TestSitesOfOnePort(t *testing.T) {
 		fmt.Sprintf("certificate of https://old.test:%d: ", port), "it expired on",
 		fmt.Sprintf("certificate of https://locked.test:%d: %s: the password is wrong", port, locked),
 		"PC055: the https binding of site none has no certificate")
-}
-
-// A certificate is replaced under load: no request fails, and new connections
-// see the new one.
-func TestRotationUnderLoad(t *testing.T) {
-	t.Parallel()
-	a := newAuthority(t)
-	path := a.file("shop.pem", "shop.test")
-	h := harness.Start(t, harness.Run{Dir: files(t, "hello"), Listen: []string{"https://127.0.0.1:0"}, Flags: []string{"--cert", path}, Roots: a.path})
-	var seen sync.Map
-	var failed atomic.Int64
-	stop := make(chan struct{})
-	var clients sync.WaitGroup
-	for i := range 8 {
-		clients.Go(func() {
-			c := client(h.Addr(), &tls.Config{RootCAs: a.pool(), ServerName: "shop.test"})
-			c.Transport.(*http.Transport).DisableKeepAlives = i%2 == 0 // half of them come anew each time
-			defer c.CloseIdleConnections()
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				res, err := c.Get("https://shop.test/")
-				if err != nil {
-					failed.Add(1)
-					t.Error(err)
-					return
-				}
-				body, err := io.ReadAll(res.Body)
-				res.Body.Close()
-				if err != nil || string(body) != "hello" {
-					failed.Add(1)
-					t.Errorf("%q, %v", body, err)
-				}
-				seen.Store(res.TLS.PeerCertificates[0].SerialNumber.String(), true)
-			}
-		})
-	}
-	count := func() int {
-		n := 0
-		seen.Range(func(any, any) bool { n++; return true })
-		return n
-	}
-	for want := range 4 {
-		harness.Eventually(t, func() bool { return count() > want || failed.Load() > 0 }, "certificate %d is shown", want+1)
-		a.file("shop.pem", "shop.test")
-	}
-	close(stop)
-	clients.Wait()
 }
 
 // What does not become a TLS connection is refused, cheaply and in time.

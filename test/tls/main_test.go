@@ -103,12 +103,18 @@ func (a *authority) file(name string, names ...string) string {
 
 func (a *authority) pair(name string, der []byte, key *ecdsa.PrivateKey) string {
 	a.t.Helper()
+	certificate, private := encoded(a.t, der, key)
+	return a.put(name, append(certificate, private...))
+}
+
+// encoded returns a certificate and its key in PEM form.
+func encoded(t testing.TB, der []byte, key *ecdsa.PrivateKey) (certificate, private []byte) {
+	t.Helper()
 	text, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		a.t.Fatal(err)
+		t.Fatal(err)
 	}
-	return a.put(name, append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
-		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: text})...))
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: text})
 }
 
 // pfx is file for a PFX file.
