@@ -270,6 +270,7 @@ func (r *reader) workerSettings(a *Application, def *appDefinition, s *merge.Set
 		StartupTimeLimit:    time.Duration(e.Int("startupTimeLimit")) * time.Second,
 		RapidFailsPerMinute: int(e.Int("rapidFailsPerMinute")),
 		Processes:           int(e.Int("processesPerApplication")),
+		HTTPSPort:           r.def.httpsPort(),
 		NoWebSockets:        !s.Section("system.webServer/webSocket").Bool("enabled"),
 	}
 	for _, v := range e.Child("environmentVariables").Entries() {

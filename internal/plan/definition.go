@@ -55,6 +55,21 @@ type dirDefinition struct {
 	missing config.Problem
 }
 
+// httpsPort is the port of the https bindings, 0 if there are none, or several
+// ports.
+func (d *definition) httpsPort() (port uint16) {
+	for _, b := range d.bindings {
+		if !b.TLS {
+			continue
+		}
+		if port != 0 && port != b.Port {
+			return 0
+		}
+		port = b.Port
+	}
+	return port
+}
+
 // same reports whether two definitions differ at most in where they stand.
 func (d *definition) same(o *definition) bool {
 	return reflect.DeepEqual(d.unplaced(), o.unplaced())

@@ -2,6 +2,7 @@ package conform
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -220,6 +221,23 @@ func TestAncmHttpsPortCanBeOverriden(t *testing.T) {
 	// Without an https binding there is no port to tell.
 	if got := start(t, harness.WebConfig{}).Env()["ASPNETCORE_ANCM_HTTPS_PORT"]; got != "" {
 		t.Errorf("without https, ASPNETCORE_ANCM_HTTPS_PORT is %q", got)
+	}
+}
+
+// By this variable ASP.NET Core knows where to send those that came without
+// TLS: to the only https port of the site.
+func TestMultipleHttpsPortsProduceNoEnvVar(t *testing.T) {
+	t.Parallel()
+	const clear, secure = "http://127.0.0.1:0", "https://127.0.0.1:0"
+	for _, listen := range [][]string{{clear, secure}, {clear, secure, secure}} {
+		h := harness.Go().Start(t, func(r *harness.Run) { r.Listen = listen })
+		want := ""
+		if len(listen) == 2 {
+			_, want, _ = net.SplitHostPort(h.Over(h.URLs[1]).Addr())
+		}
+		if got, ok := h.Env()["ASPNETCORE_ANCM_HTTPS_PORT"]; !ok || got != want {
+			t.Errorf("with %q: %q, want %q", h.URLs, got, want)
+		}
 	}
 }
 
