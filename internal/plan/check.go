@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/perchserver/perch/internal/certs"
 	"github.com/perchserver/perch/internal/config"
@@ -34,8 +35,14 @@ func Check(in Input, parts Parts) (config.Problems, error) {
 		p.Problems = append(p.Problems, s.badCertificates()...)
 		p.Problems = append(p.Problems, s.badPrograms()...)
 	}
-	p.Problems.Sort()
-	return p.Problems, nil
+	told := make(map[string]bool) // sites and their folders share files
+	all := slices.DeleteFunc(p.Problems, func(p config.Problem) bool {
+		line := p.String()
+		defer func() { told[line] = true }()
+		return told[line]
+	})
+	all.Sort()
+	return all, nil
 }
 
 // badCertificates reads the certificates that the bindings of a site name.
@@ -97,6 +104,10 @@ func (v *visitor) visit(path string, node *site.Node, around []os.FileInfo) {
 		at := join(path, c.Name)
 		folder := v.reader.physical(at)
 		info, err := os.Stat(folder)
+		around := around
+		if strings.EqualFold(v.reader.mount(at).path, at) {
+			around = nil // by no link: somebody wants it there
+		}
 		if err == nil && slices.ContainsFunc(around, func(o os.FileInfo) bool { return os.SameFile(o, info) }) {
 			v.reader.report(config.Problems{{Code: config.LinkLoop, Severity: config.Warning, Pos: config.Pos{File: folder},
 				Message: "the folder is one that it lies in, by a link: what is below it is read once"}})

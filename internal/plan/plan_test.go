@@ -200,6 +200,29 @@ func TestCheckFindsProblemsInEveryFolder(t *testing.T) {
 	}
 }
 
+// Sites share the server's file, and are told its warnings once.
+func TestCheckTellsOnce(t *testing.T) {
+	dir := tree(t, map[string]string{
+		"applicationHost.config": strings.Replace(hostConfig("", `<site name="a" id="1"><application path="/"><virtualDirectory path="/" physicalPath="gone" /></application></site>
+<site name="b" id="2"><application path="/"><virtualDirectory path="/" physicalPath="b" /></application></site>`), "</configuration>",
+			`<location path="a/x"><system.webServer><webSocket enabled="false" /></system.webServer></location><system.webServer><caching enabled="true" /></system.webServer></configuration>`, 1),
+		"b/index.html": "",
+	})
+	problems, err := Check(served(dir), parts())
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]int{}
+	for _, p := range problems {
+		if seen[p.String()]++; seen[p.String()] > 1 {
+			t.Errorf("told again: %s", p)
+		}
+	}
+	if len(problems) < 2 {
+		t.Errorf("told %v, want the folder that is gone, and what is not done", problems)
+	}
+}
+
 func TestWithoutWebConfig(t *testing.T) {
 	files := tree(t, map[string]string{"index.html": "hello"})
 	p := mustBuild(t, input(files), nil)

@@ -182,6 +182,7 @@ func TestEditsThatAreRefused(t *testing.T) {
 		{"site add x --path shop --listen http://shop.test:8080", 1, []string{d.file + ":13:", "PC051", "^", "it stands at " + d.file + ":6:"}},
 		{"site add x --path shop --listen http://x.test:8080 --id 4", 1, []string{"PC030", "id is 4 here and in another <site>"}},
 		{"site add x --path shop --listen https://x.test", 1, []string{"PC055", "certificateFile"}},
+		{"site add x --path shop --listen https://x.test --cert gone.pem", 1, []string{"PC056", "gone.pem"}},
 		{"site add x/y --path shop --listen http://x.test", 1, []string{"PC017", "a name without / and ?"}},
 		{"site add x --path nowhere --listen http://x.test", 1, []string{"folder nowhere"}},
 		{"site add x --path shop", 2, []string{"--listen", "hint:"}},

@@ -103,7 +103,8 @@ func resolve(path string) (string, error) {
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return real, err
 	}
-	if _, lerr := os.Lstat(path); lerr == nil {
+	// One that has come meanwhile is no link.
+	if info, lerr := os.Lstat(path); lerr == nil && info.Mode()&fs.ModeSymlink != 0 {
 		return "", fmt.Errorf("it is a link that leads nowhere: %w", err)
 	}
 	dir, err := filepath.EvalSymlinks(filepath.Dir(path))
