@@ -15,6 +15,8 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+
+	"github.com/perchserver/perch/internal/sockio"
 )
 
 // Group is a set of open sockets.
@@ -118,7 +120,7 @@ func Open(bindings []Binding) (*Group, error) {
 func listenTCP(network, address string) (net.Listener, error) {
 	var lc net.ListenConfig
 	lc.SetMultipathTCP(false)
-	lc.Control = limitUnsent
+	lc.Control = sockio.PrepareListener
 	return lc.Listen(context.Background(), network, address)
 }
 

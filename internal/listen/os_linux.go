@@ -11,27 +11,11 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/perchserver/perch/internal/sockio"
 )
-
-// mostUnsent is how many bytes the kernel takes for a peer beyond those that are
-// on their way to it. Without a bound it takes 4 MB for each client that reads
-// slowly, and a few thousand of them the memory of all. Larger values move no
-// more (measured with responses of 1 MiB).
-const mostUnsent = 256 << 10
-
-// limitUnsent sets the bound on a socket that listens: those that it accepts
-// inherit it.
-func limitUnsent(_, _ string, c syscall.RawConn) (err error) {
-	if e := c.Control(func(fd uintptr) {
-		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, mostUnsent)
-	}); e != nil {
-		err = e
-	}
-	return err
-}
 
 // lend lets another socket of this user be bound to the address of l, or to one
 // that covers it or is covered by it, or ends that (socket(7), SO_REUSEPORT: the
@@ -108,7 +92,9 @@ func bindSocket(addr netip.Addr, port uint16) (fd int, err error) {
 	}
 	option(unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
 	option(unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
-	option(unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, mostUnsent)
+	if err == nil {
+		err = sockio.SetListener(fd, addr)
+	}
 	if err == nil {
 		err = os.NewSyscallError("bind", unix.Bind(fd, at))
 	}

@@ -1,11 +1,6 @@
 package listen
 
-import (
-	"net"
-	"testing"
-
-	"golang.org/x/sys/unix"
-)
+import "testing"
 
 func TestListeningInode(t *testing.T) {
 	t.Parallel()
@@ -23,39 +18,5 @@ func TestListeningInode(t *testing.T) {
 		if inode, ok := listeningInode(line, 8080); ok {
 			t.Errorf("%s: inode %q", name, inode)
 		}
-	}
-}
-
-// Clients that read slowly cost what is on its way to them, and no more than
-// mostUnsent besides.
-func TestAcceptedSocketsBoundWhatIsUnsent(t *testing.T) {
-	t.Parallel()
-	b, err := Parse("http://127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	g, err := Open([]Binding{b})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer g.Close()
-	client, err := net.Dial("tcp", g.Sockets[0].Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	c, err := g.Sockets[0].Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	raw, err := c.(*net.TCPConn).SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var n int
-	raw.Control(func(fd uintptr) { n, err = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT) })
-	if err != nil || n != mostUnsent {
-		t.Errorf("%d bytes may be unsent, %v; want %d", n, err, mostUnsent)
 	}
 }

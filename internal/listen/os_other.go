@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"syscall"
 )
 
 const longestSocketPath = 103 // sun_path of sockaddr_un, with its final zero
@@ -17,10 +16,6 @@ const privilegeHint = "run as root, or listen on a port from 1024"
 func ownerCommand(port uint16) string { return fmt.Sprintf("lsof -nP -iTCP:%d -sTCP:LISTEN", port) }
 
 func portOwner(uint16) string { return "" }
-
-// limitUnsent does nothing: what the kernel holds for slow peers is the
-// system's own business here.
-func limitUnsent(_, _ string, _ syscall.RawConn) error { return nil }
 
 // lend and bindBeside are for systems that let a listener be replaced by one
 // for more addresses, or for fewer, while both listen.

@@ -28,10 +28,6 @@ func portOwner(uint16) string { return "" }
 
 func ownerCommand(port uint16) string { return fmt.Sprintf("netstat -ano -p tcp | findstr :%d", port) }
 
-// limitUnsent does nothing: what the kernel holds for slow peers is the
-// system's own business here.
-func limitUnsent(_, _ string, _ syscall.RawConn) error { return nil }
-
 // lend and bindBeside are for systems that let a listener be replaced by one
 // for more addresses, or for fewer, while both listen.
 func lend(net.Listener, bool) error { return errors.ErrUnsupported }

@@ -5,7 +5,8 @@
 // without a goroutine.
 //
 // It knows no protocol. The drivers (internal/serve) and the forwarder
-// (internal/handler/forward) import it; it imports nothing of Perch.
+// (internal/handler/forward) import it, and internal/listen, for how it wants
+// its sockets; it imports nothing of Perch.
 package sockio
 
 import (

@@ -81,7 +81,7 @@ func (c *Channel) dial(ctx context.Context) (net.Conn, error) {
 	if c.set.Dial != nil {
 		return c.set.Dial(ctx)
 	}
-	d := net.Dialer{KeepAlive: -1} // a peer on this machine cannot vanish
+	d := net.Dialer{KeepAlive: -1, Control: sockio.PrepareLocal} // a peer on this machine cannot vanish
 	return d.DialContext(ctx, "tcp", c.set.Address.String())
 }
 
