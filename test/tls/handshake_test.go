@@ -104,6 +104,7 @@ func TestSitesOfOnePort(t *testing.T) {
 	}
 	for host, want := range map[string]string{
 		"broken.test": "internal error", "locked.test": "internal error", "none.test": "unrecognized name", "nobody.test": "unrecognized name", "old.test": "expired",
+		"127.0.0.1": "unrecognized name", // which no handshake names
 	} {
 		if _, err := shake(addr, &tls.Config{RootCAs: a.pool(), ServerName: host}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", host, err, want)
@@ -114,85 +115,4 @@ func TestSitesOfOnePort(t *testing.T) {
 		fmt.Sprintf("certificate of https://old.test:%d: ", port), "it expired on",
 		fmt.Sprintf("certificate of https://locked.test:%d: %s: the password is wrong", port, locked),
 		"PC055: the https binding of site none has no certificate")
-}
-
-// What does not become a TLS connection is refused, cheaply and in time.
-func TestRefusals(t *testing.T) {
-	t.Parallel()
-	dir := files(t, "hello")
-	web := `<configuration><perch><limits headerWaitTimeout="00:00:02" /></perch></configuration>`
-	if err := os.WriteFile(filepath.Join(dir, "web.config"), []byte(web), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	h := harness.Start(t, harness.Run{Dir: dir, Listen: []string{"https://127.0.0.1:0", "http://127.0.0.1:0"}})
-	clear := h.Over(h.URLs[1])
-	for name, send := range map[string]string{
-		"silence":     "",
-		"a beginning": "\x16\x03\x01\x02\x00\x01\x00",
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			c := harness.Dial(t, h.Addr())
-			begin := time.Now()
-			c.Send(send)
-			if got := c.All(); got != "" || time.Since(begin) > 10*time.Second {
-				t.Errorf("%q after %v", got, time.Since(begin))
-			}
-		})
-	}
-	t.Run("clear text", func(t *testing.T) {
-		t.Parallel()
-		c := harness.Dial(t, h.Addr()).Send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-		if r := c.Response("GET"); r.StatusCode != 400 || !strings.Contains(r.Text(), "This port expects TLS: use https instead of http") {
-			t.Error(harness.Describe(r.StatusCode, r.Bytes))
-		}
-		if got := c.All(); got != "" {
-			t.Errorf("then %q", got)
-		}
-	})
-	t.Run("TLS on a clear port", func(t *testing.T) {
-		t.Parallel()
-		_, err := shake(clear.Addr(), &tls.Config{InsecureSkipVerify: true})
-		if err == nil || !strings.Contains(err.Error(), "HTTP response to HTTPS client") && !strings.Contains(err.Error(), "does not look like a TLS handshake") {
-			t.Error(err)
-		}
-	})
-	t.Run("large ALPN", func(t *testing.T) {
-		t.Parallel()
-		var protocols []string
-		for i := range 500 {
-			protocols = append(protocols, fmt.Sprintf("%0200d", i)) // 100,000 bytes; the extension holds 65,535
-		}
-		for n, want := range map[int]string{100: "no application protocol", 320: ""} {
-			if _, err := shake(h.Addr(), &tls.Config{InsecureSkipVerify: true, NextProtos: protocols[:n]}); err == nil || !strings.Contains(err.Error(), want) {
-				t.Errorf("%d protocols: %v", n, err)
-			}
-		}
-		// As a record layer of its own would send it: a hello of 100,000 bytes.
-		c := harness.Dial(t, h.Addr())
-		c.Send("\x16\x03\x01\x40\x00\x01\x01\x86\xa0" + strings.Repeat("a", 16<<10-4))
-		if got := c.All(); strings.Contains(got, "HTTP") || len(got) > 7 {
-			t.Errorf("%q", got)
-		}
-	})
-	t.Run("old versions", func(t *testing.T) {
-		t.Parallel()
-		_, err := shake(h.Addr(), &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11})
-		if err == nil || !strings.Contains(err.Error(), "protocol version") {
-			t.Error(err)
-		}
-	})
-	t.Run("renegotiation", func(t *testing.T) {
-		t.Parallel()
-		out, err := run(t, "openssl", strings.NewReader("R\n"), "s_client", "-connect", h.Addr(), "-tls1_2", "-quiet", "-no_ign_eof")
-		if err == nil || !strings.Contains(out, "RENEGOTIATING") || !strings.Contains(out, "alert unexpected message") {
-			t.Errorf("%v: %s", err, out)
-		}
-	})
-	// None of this hindered anybody.
-	t.Cleanup(func() {
-		if r := h.Get("/"); r.Text() != "hello" {
-			t.Errorf("afterwards: %q", r.Text())
-		}
-	})
 }
