@@ -12,10 +12,11 @@ import (
 type use uint8
 
 const (
-	unused  use = iota
-	opening     // the head of a request
-	ending      // fields behind a body
-	useless     // read for the sake of HPACK alone
+	unused    use = iota
+	opening       // the head of a request
+	answering     // that of a response
+	ending        // fields behind a body
+	useless       // read for the sake of HPACK alone
 )
 
 // block is the header block that is being read. There is one at a time, and
@@ -24,7 +25,7 @@ type block struct {
 	lim    *Limits
 	use    use
 	id     uint32
-	end    bool // of the client's side of the stream
+	end    bool // of the peer's side of the stream
 	frames int  // CONTINUATION frames
 	bytes  int  // encoded
 
@@ -36,6 +37,7 @@ type block struct {
 	cookies int
 
 	method, scheme, authority, path, protocol pseudo
+	status                                    pseudo
 
 	host    []byte
 	hasHost bool
@@ -71,6 +73,9 @@ func (c *Conn) headers(f *http2.HeadersFrame, now int64) (Event, error) {
 // purpose decides what the HEADERS of a stream are (RFC 9113 section 5.1).
 func (c *Conn) purpose(f *http2.HeadersFrame, now int64) (use, error) {
 	id := f.StreamID
+	if c.client {
+		return c.answer(id, now)
+	}
 	if id%2 == 0 {
 		return 0, fail(ProtocolError, "HEADERS for stream %d: streams of clients have odd numbers", id)
 	}
@@ -147,6 +152,8 @@ func (c *Conn) fragment(p []byte, last bool, now int64) (Event, error) {
 	switch u {
 	case opening:
 		return c.opened(now)
+	case answering:
+		return c.answered(now)
 	case ending:
 		return c.trailer(now)
 	}
@@ -175,7 +182,7 @@ func (c *Conn) trailer(now int64) (Event, error) {
 	case s == nil:
 		return Event{}, nil
 	case !b.end:
-		b.bad = "HEADERS in the middle of a request"
+		b.bad = "HEADERS in the middle of a body"
 	case b.fault != nil:
 		b.bad = b.fault.Error()
 	case s.declared > s.got:
@@ -216,9 +223,11 @@ func (b *block) pseudo(name, value string) {
 		p = &b.path
 	case ":protocol":
 		p = &b.protocol
+	case ":status":
+		p = &b.status
 	}
 	switch {
-	case p == nil:
+	case p == nil || (p == &b.status) != (b.use == answering) && b.use != ending:
 		b.bad = "an unknown pseudo-header field"
 	case b.use == ending:
 		b.bad = "a pseudo-header field behind the body"

@@ -3,6 +3,7 @@ package http2
 import (
 	"errors"
 	"io"
+	"math"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
@@ -10,21 +11,22 @@ import (
 	"github.com/perchserver/perch/internal/exchange"
 )
 
-// Conn is the server's end of one connection. Next is for one goroutine and
-// may run beside the other methods; all others are called by one goroutine at
-// a time, under a lock of the driver.
+// Conn is one end of a connection: the server's of NewConn, the client's of
+// NewClient. Next is for one goroutine and may run beside the other methods;
+// all others are called by one goroutine at a time, under a lock of the driver.
 type Conn struct {
-	lim Limits
-	fr  *http2.Framer // nil at rest
-	dec *hpack.Decoder
-	enc encoder
+	lim    Limits
+	client bool
+	fr     *http2.Framer // nil at rest
+	dec    *hpack.Decoder
+	enc    encoder
 
 	read   http2.Frame // what Next has found, until Take
 	broken error       // or why it is none
 
 	out     []byte // frames that have to be sent
 	streams map[uint32]*Stream
-	last    uint32 // the highest number that the client has used
+	last    uint32 // the highest number that the client has used, who may be we
 	open    int    // streams that are not closed
 	held    int    // streams that a driver works for, closed or not
 	past    past
@@ -32,34 +34,24 @@ type Conn struct {
 	block   block
 
 	send     int32 // what may still be sent on all streams together
-	receive  int32 // what the client may still send
+	receive  int32 // what the peer may still send
 	returned int32 // taken, and not yet given back
 	first    int32 // what a new stream may send
 
-	settled bool   // the client's first frame has come
-	leaving bool   // GOAWAY was sent
+	settled bool   // the peer's first frame has come
+	leaving bool   // GOAWAY was sent, or has come from a server
 	final   uint32 // streams beyond it are not served any more
+
+	// What a server allows for.
+	most    uint32 // streams at once
+	connect bool   // an extended CONNECT
 }
 
 // NewConn returns the state of a connection on which nothing but the preface
 // has been read, with the first frames of the server ready to be sent. now is
 // in nanoseconds, of any clock that goes forward.
 func NewConn(lim Limits, now int64) *Conn {
-	c := &Conn{
-		lim:     lim,
-		streams: make(map[uint32]*Stream),
-		send:    initialWindow,
-		first:   initialWindow,
-		receive: lim.ConnWindow,
-		past:    past{entries: make([]uint32, max(leastPast, lim.Streams))},
-		calm:    calm{left: lim.Calm, most: lim.Calm, second: lim.CalmSecond, at: now},
-		final:   maxWindow,
-	}
-	c.block.lim = &c.lim
-	c.dec = hpack.NewDecoder(tableSize, c.block.emit)
-	c.dec.SetMaxStringLength(2 * lim.Head.Fields)
-	c.enc.init()
-	c.Wake(nil)
+	c := newConn(lim, now)
 	c.fr.WriteSettings(
 		http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: uint32(lim.Streams)},
 		http2.Setting{ID: http2.SettingInitialWindowSize, Val: uint32(lim.StreamWindow)},
@@ -70,6 +62,26 @@ func NewConn(lim Limits, now int64) *Conn {
 	if more := lim.ConnWindow - initialWindow; more > 0 {
 		c.fr.WriteWindowUpdate(0, uint32(more))
 	}
+	return c
+}
+
+func newConn(lim Limits, now int64) *Conn {
+	c := &Conn{
+		lim:     lim,
+		streams: make(map[uint32]*Stream),
+		send:    initialWindow,
+		first:   initialWindow,
+		receive: lim.ConnWindow,
+		past:    past{entries: make([]uint32, max(leastPast, lim.Streams))},
+		calm:    calm{left: lim.Calm, most: lim.Calm, second: lim.CalmSecond, at: now},
+		final:   maxWindow,
+		most:    math.MaxUint32,
+	}
+	c.block.lim = &c.lim
+	c.dec = hpack.NewDecoder(tableSize, c.block.emit)
+	c.dec.SetMaxStringLength(2 * lim.Head.Fields)
+	c.enc.init()
+	c.Wake(nil)
 	return c
 }
 
@@ -168,12 +180,15 @@ type Kind uint8
 
 // The kinds.
 const (
-	Nothing Kind = iota
-	Request      // a request that is to be accepted, with Accept
-	Body         // Data, Trailer or the end of a stream
-	Broken       // a stream was reset, by the client or for what it did
-	Room         // more may be sent on Stream, or on all if it is nil
-	Pong         // the answer to Ping
+	Nothing  Kind = iota
+	Request       // a request that is to be accepted, with Accept
+	Response      // a response head, final or interim, that is to be taken, with Response
+	Body          // Data, Trailer or the end of a stream
+	Broken        // a stream was reset, by the peer or for what it did
+	Room          // more may be sent on Stream, or on all if it is nil
+	Settings      // new settings: more may be sent on all, or opened
+	Pong          // the answer to Ping
+	Away          // the server opens no more streams, and has Dropped some
 )
 
 // Event is what a frame has brought. What it points to is valid until the
@@ -184,10 +199,11 @@ type Event struct {
 	Data    []byte
 	Trailer []exchange.Field
 	Why     string // of Broken and of a request that was refused: what was wrong, if it was
+	Code    Code   // of Broken
 }
 
 // Take applies the frame that Next has read. An error, which is an *Error,
-// ends the connection: GoAway says so to the client.
+// ends the connection: GoAway says so to the peer.
 func (c *Conn) Take(now int64) (ev Event, err error) {
 	if c.broken != nil {
 		var se http2.StreamError
@@ -219,13 +235,16 @@ func (c *Conn) Take(now int64) (ev Event, err error) {
 			return c.misused(f.StreamID, ProtocolError, now)
 		}
 	case *http2.PushPromiseFrame:
-		return Event{}, fail(ProtocolError, "PUSH_PROMISE from a client")
-	case *http2.GoAwayFrame: // the client will open no more streams
+		return Event{}, fail(ProtocolError, "PUSH_PROMISE, which nobody may send here")
+	case *http2.GoAwayFrame:
+		if c.client {
+			return c.away(f, now)
+		} // a client that will open no more streams
 	}
 	return Event{}, c.charge(priceFrame, now)
 }
 
-// charge takes the price of a frame off the client's account.
+// charge takes the price of a frame off the peer's account.
 func (c *Conn) charge(price int, now int64) error {
 	if !c.calm.pay(price, now) {
 		return fail(EnhanceYourCalm, "too many frames that ask for nothing")
@@ -235,7 +254,7 @@ func (c *Conn) charge(price int, now int64) error {
 
 // misused answers a frame that is wrong for its stream.
 func (c *Conn) misused(id uint32, code Code, now int64) (Event, error) {
-	if id > c.last || id == 0 {
+	if c.idle(id) || id == 0 {
 		return Event{}, fail(code, "frame for stream %d, which is idle", id)
 	}
 	if s := c.streams[id]; s != nil {
@@ -244,15 +263,19 @@ func (c *Conn) misused(id uint32, code Code, now int64) (Event, error) {
 	return Event{}, c.charge(priceReset, now)
 }
 
-// breakOff resets a stream for what the client did.
+// idle reports whether a stream was never opened.
+func (c *Conn) idle(id uint32) bool { return id > c.last || c.client && id%2 == 0 }
+
+// breakOff resets a stream for what the peer did.
 func (c *Conn) breakOff(s *Stream, code Code, now int64, why string) (Event, error) {
 	c.Reset(s, code)
-	return Event{Kind: Broken, Stream: s, Why: why}, c.charge(priceReset, now)
+	return Event{Kind: Broken, Stream: s, Why: why, Code: code}, c.charge(priceReset, now)
 }
 
-// rst takes a stream that the client has reset.
+// rst takes a stream that the peer has reset. A server does that once for a
+// stream that we opened: it has its price already.
 func (c *Conn) rst(f *http2.RSTStreamFrame, now int64) (Event, error) {
-	if f.StreamID > c.last {
+	if c.idle(f.StreamID) {
 		return Event{}, fail(ProtocolError, "RST_STREAM for stream %d, which is idle", f.StreamID)
 	}
 	s := c.streams[f.StreamID]
@@ -261,10 +284,14 @@ func (c *Conn) rst(f *http2.RSTStreamFrame, now int64) (Event, error) {
 	}
 	s.reset = true
 	c.drop(s, false)
-	return Event{Kind: Broken, Stream: s}, c.charge(priceReset, now)
+	ev := Event{Kind: Broken, Stream: s, Code: Code(f.ErrCode)}
+	if c.client {
+		return ev, nil
+	}
+	return ev, c.charge(priceReset, now)
 }
 
-// settings takes the client's settings over (section 6.5.2).
+// settings takes the peer's settings over (section 6.5.2).
 func (c *Conn) settings(f *http2.SettingsFrame, now int64) (Event, error) {
 	c.settled = true
 	if f.IsAck() {
@@ -273,7 +300,6 @@ func (c *Conn) settings(f *http2.SettingsFrame, now int64) (Event, error) {
 	if f.NumSettings() > maxSettings {
 		return Event{}, fail(EnhanceYourCalm, "%d settings in one frame", f.NumSettings())
 	}
-	room := false
 	for i := range f.NumSettings() {
 		s := f.Setting(i)
 		if err := s.Valid(); err != nil {
@@ -290,15 +316,14 @@ func (c *Conn) settings(f *http2.SettingsFrame, now int64) (Event, error) {
 			if err := c.setFirst(int32(s.Val)); err != nil {
 				return Event{}, err
 			}
-			room = true
+		default:
+			if err := c.allowed(s); err != nil {
+				return Event{}, err
+			}
 		}
 	}
 	c.fr.WriteSettingsAck()
-	ev := Event{}
-	if room {
-		ev.Kind = Room
-	}
-	return ev, c.charge(priceSettings, now)
+	return Event{Kind: Settings}, c.charge(priceSettings, now)
 }
 
 // ping answers, or notes the answer to ours.
@@ -316,7 +341,7 @@ func (c *Conn) ping(f *http2.PingFrame, now int64) (Event, error) {
 // pingData tells the answer to our ping. Never written.
 var pingData = [8]byte{'p', 'e', 'r', 'c', 'h'}
 
-// Ping asks the client for a sign that it has read what was sent before.
+// Ping asks the peer for a sign that it has read what was sent before.
 func (c *Conn) Ping() { c.fr.WritePing(false, pingData) }
 
 // Leave tells the client to open no more streams here, without an end to
@@ -335,14 +360,18 @@ func (c *Conn) LastCall() {
 
 // GoAway says why the connection ends.
 func (c *Conn) GoAway(e *Error) {
-	c.fr.WriteGoAway(c.last, http2.ErrCode(e.Code), []byte(e.Text))
+	last := c.last
+	if c.client {
+		last = 0 // a server opens none
+	}
+	c.fr.WriteGoAway(last, http2.ErrCode(e.Code), []byte(e.Text))
 }
 
 // Between reports whether the next byte begins a frame that belongs to
 // nothing before it: there is no header block in the middle.
 func (c *Conn) Between() bool { return c.block.use == unused }
 
-// Settled reports whether the client's first SETTINGS have come.
+// Settled reports whether the peer's first SETTINGS have come.
 func (c *Conn) Settled() bool { return c.settled }
 
 // Reset breaks a stream off. One that has closed already stays as it is.
@@ -358,9 +387,12 @@ func (c *Conn) Reset(s *Stream, code Code) {
 // Release says that the driver has done with a stream. What is open of it is
 // ended: if the response is whole, the rest of the request is not wanted.
 func (c *Conn) Release(s *Stream) {
-	if s.ours {
+	switch {
+	case c.client:
+		c.Reset(s, Cancel)
+	case s.ours:
 		c.Reset(s, NoError)
-	} else {
+	default:
 		c.Reset(s, InternalError)
 	}
 	if s.held {

@@ -11,8 +11,10 @@ import (
 	"github.com/perchserver/perch/internal/http1"
 )
 
-// encoder makes header blocks of response fields.
+// encoder makes header blocks.
 type encoder struct {
+	client bool // of requests
+
 	hp    *hpack.Encoder
 	block []byte // the block in the making
 	lower []byte // a name in lower case
@@ -29,7 +31,7 @@ func (e *encoder) init() {
 	e.filled = 1
 }
 
-// limit obeys the client's SETTINGS_HEADER_TABLE_SIZE.
+// limit obeys the peer's SETTINGS_HEADER_TABLE_SIZE.
 func (e *encoder) limit(size uint32) {
 	e.hp.SetMaxDynamicTableSize(min(size, tableSize))
 	e.filled++
@@ -53,7 +55,7 @@ func (e *encoder) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// memo is what a connection remembers of its last responses.
+// memo is what a connection remembers of its last messages.
 type memo struct {
 	texts [64]string // that came last
 	known [32]known
@@ -68,8 +70,8 @@ type known struct {
 	filled      int // of the encoder, when that was its index
 }
 
-// text returns b as a string. The same bytes, as nearly all response fields
-// are, become one without an allocation.
+// text returns b as a string. The same bytes, as nearly all fields are,
+// become one without an allocation.
 func (e *encoder) text(b []byte) string {
 	const most = 128
 	if len(b) > most {
@@ -82,7 +84,7 @@ func (e *encoder) text(b []byte) string {
 	return *p
 }
 
-// field adds one field. Most were in the last response too, and nothing has
+// field adds one field. Most were in the last message too, and nothing has
 // come into the table since: they are the same byte again.
 func (e *encoder) field(f *exchange.Field) {
 	other := f.ID == exchange.Other
@@ -135,11 +137,14 @@ func (e *encoder) write(f hpack.HeaderField) (index byte, ok bool) {
 }
 
 // unique reports whether a field mostly has a value of its own, which would
-// only drive others out of the table.
+// only drive others out of the table, or one that nobody should be able to
+// guess at: a connection to an application carries the requests of many.
 func unique(id exchange.FieldID) bool {
 	switch id {
 	case exchange.SetCookie, exchange.Location, exchange.ETag, exchange.ContentLength,
-		exchange.ContentRange, exchange.LastModified, exchange.Age:
+		exchange.ContentRange, exchange.LastModified, exchange.Age,
+		exchange.Authorization, exchange.ProxyAuthorization, exchange.Cookie, exchange.XForwardedFor,
+		exchange.MSClientCert, exchange.Referer, exchange.IfNoneMatch, exchange.IfModifiedSince, exchange.Range:
 		return true
 	}
 	return false
@@ -175,8 +180,12 @@ func (e *encoder) fields(fields []exchange.Field, trailer bool) {
 		f := &fields[i]
 		switch f.ID {
 		case exchange.Connection, exchange.KeepAlive, exchange.ProxyConnection, exchange.TransferEncoding,
-			exchange.Upgrade, exchange.TE, exchange.ContentLength, exchange.Date:
+			exchange.Upgrade, exchange.TE, exchange.ContentLength:
 			continue
+		case exchange.Date, exchange.Host:
+			if (f.ID == exchange.Date) != e.client {
+				continue
+			}
 		case exchange.Other:
 			if !http1.ValidField(f.NameBytes(), f.Value) {
 				continue
@@ -211,9 +220,7 @@ func (c *Conn) WriteHead(s *Stream, h *Head) {
 	}
 	e.fields(h.Fields, false)
 	if h.Length >= 0 {
-		var digits [20]byte
-		value := strconv.AppendInt(digits[:0], h.Length, 10)
-		e.field(&exchange.Field{ID: exchange.ContentLength, Value: value})
+		e.length(h.Length)
 	}
 	c.headersFrames(s, h.End)
 }

@@ -12,10 +12,16 @@ func (c *Conn) data(f *http2.DataFrame, now int64) (Event, error) {
 		return Event{}, fail(FlowControlError, "DATA beyond the window of the connection")
 	}
 	c.receive -= size
+	if c.client {
+		c.grant(size) // or a stream that waits for its client would hold up others
+	}
 	s := c.streams[f.StreamID]
 	if s == nil || s.theirs {
 		c.giveBack(size)
 		return c.stray(f, s, now)
+	}
+	if c.client && !s.answered {
+		return c.breakOff(s, ProtocolError, now, "DATA before the head of a response")
 	}
 	if size > s.receive {
 		c.giveBack(size)
@@ -45,16 +51,18 @@ func (c *Conn) data(f *http2.DataFrame, now int64) (Event, error) {
 
 // stray is DATA for a stream that takes none.
 func (c *Conn) stray(f *http2.DataFrame, s *Stream, now int64) (Event, error) {
-	if f.StreamID > c.last {
+	if c.idle(f.StreamID) {
 		return Event{}, fail(ProtocolError, "DATA for stream %d, which is idle", f.StreamID)
 	}
 	if s != nil {
-		return c.breakOff(s, StreamClosed, now, "DATA behind the end of the request")
+		return c.breakOff(s, StreamClosed, now, "DATA behind the end of the message")
 	}
 	used, byUs := c.past.find(f.StreamID)
 	switch {
 	case byUs: // on its way when we reset the stream
 		return Event{}, nil
+	case c.client: // that may be longer ago than we remember
+		return Event{}, c.charge(priceFrame, now)
 	case used:
 		c.fr.WriteRSTStream(f.StreamID, http2.ErrCodeStreamClosed)
 		return Event{}, c.charge(priceReset, now)
@@ -62,7 +70,7 @@ func (c *Conn) stray(f *http2.DataFrame, s *Stream, now int64) (Event, error) {
 	return Event{}, fail(StreamClosed, "DATA for stream %d, which is closed", f.StreamID)
 }
 
-// Taken says that n bytes of a stream's body have left memory: the client may
+// Taken says that n bytes of a stream's body have left memory: the peer may
 // send as many again. It is told when that is worth a frame.
 func (c *Conn) Taken(s *Stream, n int) {
 	c.giveBack(int32(n))
@@ -76,8 +84,17 @@ func (c *Conn) Taken(s *Stream, n int) {
 	}
 }
 
-// giveBack is Taken for the connection alone.
+// giveBack is Taken for the connection alone. A client has done that when the
+// bytes came: what it holds is bounded by the windows of its streams.
 func (c *Conn) giveBack(n int32) {
+	if !c.client {
+		c.grant(n)
+	}
+}
+
+// grant lets the peer send n bytes more on the connection. It is told when
+// that is worth a frame.
+func (c *Conn) grant(n int32) {
 	if c.returned += n; c.returned >= c.lim.ConnWindow/2 {
 		c.fr.WriteWindowUpdate(0, uint32(c.returned))
 		c.receive += c.returned
@@ -94,7 +111,7 @@ func (c *Conn) window(f *http2.WindowUpdateFrame, now int64) (Event, error) {
 		c.send += int32(f.Increment)
 		return Event{Kind: Room}, c.charge(priceFrame, now)
 	}
-	if f.StreamID > c.last {
+	if c.idle(f.StreamID) {
 		return Event{}, fail(ProtocolError, "WINDOW_UPDATE for stream %d, which is idle", f.StreamID)
 	}
 	s := c.streams[f.StreamID]

@@ -1,14 +1,15 @@
-// Package http2 is HTTP/2 on the wire (RFC 9113), for the server's side: the
-// state of one connection and its streams, frames and header blocks to
-// exchange types and back, flow control in both directions, settings, and the
-// patience with a peer that asks for work without using it. It is about bytes
-// in memory: it knows no socket, no goroutine and no time but what it is told.
+// Package http2 is HTTP/2 on the wire (RFC 9113), for both roles: the state of
+// one connection and its streams, frames and header blocks to exchange types
+// and back, flow control in both directions, settings, and the patience with a
+// peer that asks for work without using it. It is about bytes in memory: it
+// knows no socket, no goroutine and no time but what it is told.
 //
 // Framing and HPACK are those of golang.org/x/net, which no other package
 // imports. The rules of targets, hosts and field values are those of
 // internal/http1, so that a request means the same over both versions.
 //
-// The driver (internal/serve) imports it.
+// The drivers import it: internal/serve for clients, and
+// internal/handler/forward for applications that speak HTTP/2.
 package http2
 
 import (
@@ -58,11 +59,12 @@ func fail(code Code, format string, a ...any) *Error {
 	return &Error{Code: code, Text: fmt.Sprintf(format, a...)}
 }
 
-// Limits bound what a client may ask for. All must be set.
+// Limits bound what a peer may ask for. All must be set, but those of a server
+// alone for a client.
 type Limits struct {
-	Head    http1.Limits // as of an HTTP/1.1 request that says the same
-	Streams int          // at once
-	Scheme  string       // of the connection, which requests must name
+	Head    http1.Limits // as of an HTTP/1.1 message that says the same
+	Streams int          // at once; of a server
+	Scheme  string       // of the connection, which requests must name; of a server
 
 	// Bytes of bodies that may be on their way or in memory, for one stream
 	// and for all together.

@@ -25,7 +25,7 @@ var limits = Limits{
 	CalmSecond:   50,
 }
 
-// peer is a client of a Conn, and what a driver would be: it keeps what
+// peer is a client of a Conn, or its server, and what a driver would be: it keeps what
 // happened as lines of text.
 type peer struct {
 	tb      testing.TB
@@ -43,17 +43,21 @@ type peer struct {
 }
 
 func newPeer(tb testing.TB) *peer {
-	p := &peer{tb: tb, open: map[uint32]*Stream{}, now: 1}
-	p.c = NewConn(limits, p.now)
+	p := preparePeer(tb, NewConn(limits, 1))
+	p.fr.WriteSettings()
+	p.run()
+	p.answered()
+	return p
+}
+
+func preparePeer(tb testing.TB, c *Conn) *peer {
+	p := &peer{tb: tb, open: map[uint32]*Stream{}, now: 1, c: c}
 	p.c.Wake(&p.in)
 	p.fr = http2.NewFramer(&p.in, nil)
 	p.fr.AllowIllegalWrites = true
 	p.answers = http2.NewFramer(nil, &p.sent)
 	p.answers.ReadMetaHeaders = hpack.NewDecoder(tableSize, nil)
 	p.enc = hpack.NewEncoder(&p.block)
-	p.fr.WriteSettings()
-	p.run()
-	p.answered()
 	return p
 }
 
@@ -97,6 +101,17 @@ func (p *peer) event(ev Event) {
 			p.note("request %s %s %s length %d", r.Method, r.Target.Forward, strings.Join(fields, " "), r.Length)
 		}
 		p.open[s.ID()] = s
+	case Response:
+		var r http1.ResponseHead
+		p.c.Response(&r, nil)
+		line := fmt.Sprintf("response %d length %d", r.Status, r.Length)
+		for i := range r.Header.Fields {
+			line += fmt.Sprintf(" %s=%s", r.Header.Fields[i].NameBytes(), r.Header.Fields[i].Value)
+		}
+		if ev.Stream.Ended() {
+			line += " end"
+		}
+		p.note("%s", line)
 	case Body:
 		line := fmt.Sprintf("body %q", ev.Data)
 		for i := range ev.Trailer {

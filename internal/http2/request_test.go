@@ -131,13 +131,13 @@ func TestBodies(t *testing.T) {
 		}, "malformed: Content-Length and DATA differ", "PROTOCOL_ERROR"},
 		{"trailer", func(p *peer) { p.headers(1, false, post()...); p.headers(1, true, "x: 1", "host: b") }, `body "" x=1 end`, ""},
 		{"trailer that does not end", func(p *peer) { p.headers(1, false, post()...); p.headers(1, false, "x: 1") },
-			"malformed: HEADERS in the middle of a request", "PROTOCOL_ERROR"},
+			"malformed: HEADERS in the middle of a body", "PROTOCOL_ERROR"},
 		{"trailer with a pseudo-field", func(p *peer) { p.headers(1, false, post()...); p.headers(1, true, ":path: /") },
 			"malformed: a pseudo-header field behind the body", "PROTOCOL_ERROR"},
 		{"trailer about the connection", func(p *peer) { p.headers(1, false, post()...); p.headers(1, true, "transfer-encoding: chunked") },
 			"malformed: a field that is about the connection: Transfer-Encoding", "PROTOCOL_ERROR"},
 		{"behind the end", func(p *peer) { p.headers(1, true, post()...); data(p, true, "x") },
-			"malformed: DATA behind the end of the request", "STREAM_CLOSED"},
+			"malformed: DATA behind the end of the message", "STREAM_CLOSED"},
 		{"padding counts for windows alone", func(p *peer) {
 			p.headers(1, false, post("content-length: 1")...)
 			p.fr.WriteDataPadded(1, true, []byte("x"), make([]byte, 255))

@@ -1,20 +1,23 @@
 package http2
 
-// Stream is one stream from the client's HEADERS until both sides have ended
-// it or one has reset it (RFC 9113 section 5.1). A driver embeds it in what
+// Stream is one stream from the HEADERS of a request until both sides have
+// ended it or one has reset it (RFC 9113 section 5.1). A driver embeds it in what
 // it keeps for a request. All of it belongs to the Conn.
 type Stream struct {
 	id    uint32
 	owner any
 
-	theirs bool // the client has ended its side
+	theirs bool // the peer has ended its side
 	ours   bool // we have ended ours
 	reset  bool // either side has broken it off
 	held   bool // a driver works for it
 
+	answered bool // its final response head has come
+	bodiless bool // its response has no body, whatever its head says
+
 	send     int32 // what may still be sent; settings can make it negative
-	receive  int32 // what the client may still send
-	returned int32 // taken by the driver, and not yet given back to the client
+	receive  int32 // what the peer may still send
+	returned int32 // taken by the driver, and not yet given back to the peer
 
 	declared int64 // Content-Length, -1 for none
 	got      int64 // body bytes that came
@@ -23,7 +26,7 @@ type Stream struct {
 // ID is the number of the stream.
 func (s *Stream) ID() uint32 { return s.id }
 
-// Owner is what was given to Conn.Accept.
+// Owner is what was given to Conn.Accept or Conn.Open.
 func (s *Stream) Owner() any { return s.owner }
 
 // Closed reports whether nothing more can be sent.
@@ -32,7 +35,7 @@ func (s *Stream) Closed() bool { return s.reset || s.ours }
 // Reset reports whether the stream was broken off by either side.
 func (s *Stream) Reset() bool { return s.reset }
 
-// Ended reports whether the client has ended its side.
+// Ended reports whether the peer has ended its side.
 func (s *Stream) Ended() bool { return s.theirs }
 
 // past remembers the streams that closed last: frames for those that we reset

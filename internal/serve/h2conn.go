@@ -356,7 +356,7 @@ func (c *h2conn) take() error {
 		c.accept()
 	case ev.Kind == http2.Pong:
 		c.callLast()
-	case ev.Kind == http2.Room && st == nil:
+	case ev.Kind == http2.Settings, ev.Kind == http2.Room && st == nil:
 		for _, st := range c.serving { // settings may have changed all windows
 			st.wake.Broadcast()
 		}
