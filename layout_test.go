@@ -57,7 +57,7 @@ var directions = []direction{
 		"routing to a site is a table lookup, filled in by plan"},
 	{"internal/module/...", []string{"internal/exchange"},
 		"a module never imports a module, nor any other stage: order is the business of plan"},
-	{"internal/handler/forward", []string{"internal/exchange", "internal/http1", "internal/sockio"},
+	{"internal/handler/forward", []string{"internal/exchange", "internal/http1", "internal/http2", "internal/sockio"},
 		"forwarding is an exchange with any backend; it knows no worker and no configuration"},
 	{"internal/handler/...", []string{"internal/exchange"},
 		"a handler declares itself what it needs of a worker; it imports no stage"},

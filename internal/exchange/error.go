@@ -39,6 +39,12 @@ type Error struct {
 	// nothing of it has reached an application, or it may be sent twice.
 	Resend bool
 
+	// Code is the HTTP/2 error code that a response which was begun is cut
+	// with; 0 stands for an internal error. Told says instead that
+	// Response.Trailer tells the client, and ends the response.
+	Code uint32
+	Told bool
+
 	// Logged says that whoever found the failure has logged it in full: each
 	// request that meets it is worth a line and no more.
 	Logged bool

@@ -303,6 +303,10 @@ type Body interface {
 	// counts as read.
 	Buffered() ([]byte, bool)
 
+	// Unhurried lets the client pause for as long as it likes: the body is a
+	// stream of messages, and no upload. It is called before reading.
+	Unhurried()
+
 	// Interrupt makes a Read or WriteTo that waits on another goroutine
 	// return with an error. The driver reads the rest away.
 	Interrupt()

@@ -226,7 +226,7 @@ func (r *reader) worker(a *Application, def *appDefinition, s *merge.Settings, w
 	a.noProgram = e.Problem("processPath", config.Problem{Code: config.NoProgram, Subject: section + "/@processPath"})
 	keys := handlerSettings(e, section)
 	a.IgnoreConfigChanges = strings.EqualFold(keys["disallowrotationonconfigchange"], "true")
-	r.connect(set, e, keys)
+	r.connect(set, s, e, keys)
 	if was != nil && was.Pool != nil {
 		a.Pool, a.log = was.Pool, was.log
 	} else {
@@ -296,7 +296,7 @@ func (r *reader) workerSettings(a *Application, def *appDefinition, s *merge.Set
 }
 
 // connect gives the settings what joins a pool to the other stages.
-func (r *reader) connect(set *worker.Settings, e merge.Element, keys map[string]string) {
+func (r *reader) connect(set *worker.Settings, s *merge.Settings, e merge.Element, keys map[string]string) {
 	set.DiscardOutput = strings.EqualFold(keys["enableoutofprocessconsoleredirection"], "false")
 	if out := r.parts.Output; out != nil {
 		name := set.Name
@@ -305,11 +305,13 @@ func (r *reader) connect(set *worker.Settings, e merge.Element, keys map[string]
 	set.AppOffline = worker.AppOfflineFile(set.Root)
 	timeout := e.Duration("requestTimeout")
 	passConnection := strings.EqualFold(keys["forwardresponseconnectionheader"], "true")
-	f, noWebSockets, path := r.parts.Forward, set.NoWebSockets, set.VirtualPath
+	set.HTTP2 = speaksHTTP2(s, set, e)
+	f, http2, noWebSockets, path := r.parts.Forward, set.HTTP2, set.NoWebSockets, set.VirtualPath
 	set.Connect = func(end worker.Endpoint) worker.Channel {
 		return f.Channel(forward.Settings{
 			Address:        end.Address,
 			Token:          end.Token,
+			HTTP2:          http2,
 			VirtualPath:    path,
 			RequestTimeout: timeout,
 			PassConnection: passConnection,
@@ -318,6 +320,15 @@ func (r *reader) connect(set *worker.Settings, e merge.Element, keys map[string]
 			Refused:        end.Refused,
 		})
 	}
+}
+
+// speaksHTTP2 reports whether the application speaks HTTP/2 on its port, and
+// not HTTP/1.1.
+func speaksHTTP2(s *merge.Settings, set *worker.Settings, e merge.Element) bool {
+	if set.Protocol == worker.HTTPPlatform {
+		return s.Section("perch/httpPlatform").Int("applicationProtocol") == 2
+	}
+	return e.Child("handlerSettings").Setting("perch.applicationProtocol").Number == 2
 }
 
 // handlerSettings returns the handlerSetting entries by name in lower case;

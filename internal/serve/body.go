@@ -25,7 +25,8 @@ type body struct {
 	trailer exchange.Header
 	err     error
 
-	patience sockio.Credit // with the client, over all reads
+	patience  sockio.Credit // with the client, over all reads
+	unhurried bool          // it may pause
 
 	interrupted atomic.Bool
 }
@@ -41,7 +42,7 @@ func (b *body) reset() {
 	b.decoder.Reset()
 	b.left, b.chunked, b.sent = r.Length, r.Length < 0, r.Length == 0
 	b.expect = s.framing.Expect && !b.sent
-	b.count, b.most, b.patience, b.err = 0, -1, sockio.Credit{}, nil
+	b.count, b.most, b.patience, b.unhurried, b.err = 0, -1, sockio.Credit{}, false, nil
 	b.interrupted.Store(false)
 }
 
@@ -69,6 +70,9 @@ func (b *body) Buffered() ([]byte, bool) {
 	b.took(len(p))
 	return p, true
 }
+
+// Unhurried implements exchange.Body.
+func (b *body) Unhurried() { b.unhurried = true }
 
 // Interrupt implements exchange.Body. The socket can be read again once the
 // driver has forgiven it.
@@ -230,8 +234,13 @@ func (b *body) readSocket(p []byte) (int, error) {
 	return n, nil
 }
 
-// credit is how long the next wait for the client may take.
-func (b *body) credit() time.Duration { return b.patience.Left(b.s.conn.set.BodyGrace) }
+// credit is how long the next wait for the client may take, 0 for any time.
+func (b *body) credit() time.Duration {
+	if b.unhurried {
+		return 0
+	}
+	return b.patience.Left(b.s.conn.set.BodyGrace)
+}
 
 // cause tells an interruption from a failure of the client.
 func (b *body) cause(err error) error {

@@ -27,6 +27,7 @@ type h2body struct {
 	wait    h2wait
 
 	interrupted bool
+	unhurried   bool // the client may pause
 }
 
 // awaitTime is how long a request with a small body is held back until its
@@ -162,7 +163,7 @@ func (b *h2body) Read(p []byte) (int, error) {
 
 // pause waits for the client. The lock is held, but not meanwhile.
 func (b *h2body) pause() {
-	if b.tunnel {
+	if b.tunnel || b.unhurried {
 		b.st.wake.Wait()
 		return
 	}
@@ -251,6 +252,9 @@ func (b *h2body) Buffered() ([]byte, bool) {
 	c.flush()
 	return p, true
 }
+
+// Unhurried implements exchange.Body.
+func (b *h2body) Unhurried() { b.unhurried = true }
 
 // Interrupt implements exchange.Body.
 func (b *h2body) Interrupt() {

@@ -125,12 +125,20 @@ func (st *h2stream) serve() {
 	if err == nil {
 		err = st.out.problem()
 	}
-	switch {
-	case err == nil:
+	if err == nil {
+		st.out.finish()
+		return
+	}
+	switch e := exchange.AsError(err); {
+	case e.Told && st.x.Response.Started && !st.out.broken:
 		st.out.finish()
 	case st.out.sent:
 		st.c.conn.set.Log.Debug("response cut", "request", st.x.ID(), "err", err)
-		st.reset(http2.InternalError)
+		code := http2.InternalError
+		if e.Code != 0 {
+			code = http2.Code(e.Code)
+		}
+		st.reset(code)
 	default:
 		st.fail(err)
 	}

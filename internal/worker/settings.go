@@ -47,6 +47,7 @@ type Settings struct {
 	HTTPSPort    uint16 // the site's only https port; 0: none, or several
 	HTTPAuth     string // value of ASPNETCORE_IIS_HTTPAUTH; empty is "anonymous;"
 	NoWebSockets bool   // the webSocket section switches them off
+	HTTP2        bool   // the application is spoken to over HTTP/2; for Connect
 
 	User *Account // nil: the host's own user
 

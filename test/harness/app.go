@@ -18,15 +18,37 @@ type App struct {
 	// Module is "aspNetCore" if the application speaks the protocol of the
 	// module, "httpPlatform" if it only knows a port.
 	Module string
+
+	// HTTP2 tells that the application speaks HTTP/2, and nothing else.
+	HTTP2 bool
 }
 
 // The fixture applications that have the same endpoints.
 func Apps() []App {
-	return []App{{"aspnetcore31", "aspNetCore"}, {"node", "httpPlatform"}, {"go", "aspNetCore"}}
+	return []App{{"aspnetcore31", "aspNetCore", false}, {"node", "httpPlatform", false}, Go()}
 }
 
 // Go is the application that starts fast.
-func Go() App { return App{"go", "aspNetCore"} }
+func Go() App { return App{"go", "aspNetCore", false} }
+
+// GoHTTP2 is the same, spoken to over HTTP/2.
+func GoHTTP2() App { return App{"go", "aspNetCore", true} }
+
+// GRPC is an application of gRPC alone.
+func GRPC() App { return App{"grpc", "aspNetCore", true} }
+
+// String names the application and how it is spoken to.
+func (a App) String() string {
+	if a.HTTP2 {
+		return a.Name + "-over-HTTP2"
+	}
+	return a.Name
+}
+
+// HTTP2Settings are the handlerSettings of an application that speaks HTTP/2.
+func HTTP2Settings() map[string]string {
+	return map[string]string{"perch.applicationProtocol": "Http2"}
+}
 
 // DotNet is the real ASP.NET Core application.
 func DotNet() App { return Apps()[0] }
@@ -35,7 +57,7 @@ func DotNet() App { return Apps()[0] }
 func (a App) Folder(t testing.TB) string {
 	t.Helper()
 	from := cache("apps", a.Name)
-	if _, err := os.Stat(from + ".sum"); err != nil && a.Name != "go" {
+	if _, err := os.Stat(from + ".sum"); err != nil && a.Name != "go" && a.Name != "grpc" {
 		Lack(t, "the application %s is not there; `make fixtures` makes it", a.Name)
 	}
 	dir := t.TempDir()
@@ -74,6 +96,9 @@ func (a App) Env(t testing.TB) []string {
 func (a App) Start(t testing.TB, change ...func(*Run)) *Host {
 	t.Helper()
 	r := Run{Dir: a.Folder(t), Env: a.Env(t)}
+	if a.HTTP2 {
+		WebConfig{Attrs: map[string]string{"processPath": `.\app.exe`}, Env: map[string]string{"APP_HTTP2": "1"}, Settings: HTTP2Settings()}.Write(t, r.Dir)
+	}
 	for _, f := range change {
 		f(&r)
 	}

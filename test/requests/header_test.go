@@ -71,7 +71,7 @@ var headerCases = []exchangeCase{
 			}
 		}
 	}},
-	{name: "StatusAndReason", framing: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
+	{name: "StatusAndReason", framing: true, http1: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
 		for target, want := range map[string]string{
 			"/status?code=200":                             "200 OK",
 			"/status?code=404&body=own":                    "404 Not Found",

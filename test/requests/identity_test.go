@@ -15,10 +15,14 @@ import (
 
 // identityCases are about who asked for what: scheme, host, addresses, path.
 var identityCases = []exchangeCase{
-	{name: "SchemeHostPathBase", run: func(t *testing.T, h *harness.Host, _ harness.App) {
+	{name: "SchemeHostPathBase", run: func(t *testing.T, h *harness.Host, app harness.App) {
 		s := h.Seen("GET", "/some/where?a=1&b=%20", "Host: shop.example:8443")
+		protocol := "HTTP/1.1"
+		if app.HTTP2 {
+			protocol = "HTTP/2.0"
+		}
 		if s.Scheme != h.Scheme() || s.Host != "shop.example:8443" || s.PathBase != "" || s.Path != "/some/where" ||
-			s.Query != "?a=1&b=%20" || s.Method != "GET" || s.Protocol != "HTTP/1.1" {
+			s.Query != "?a=1&b=%20" || s.Method != "GET" || s.Protocol != protocol {
 			t.Errorf("the application saw %+v", s)
 		}
 	}},
@@ -88,8 +92,12 @@ var identityCases = []exchangeCase{
 			t.Errorf("process tree %v of the host, application %d", h.Tree(), p.Pid)
 		}
 	}},
-	{name: "AroundTheHost", only: "aspNetCore", run: func(t *testing.T, h *harness.Host, _ harness.App) {
-		res, err := http.Get("http://127.0.0.1:" + h.Env()["ASPNETCORE_PORT"] + "/")
+	{name: "AroundTheHost", only: "aspNetCore", run: func(t *testing.T, h *harness.Host, app harness.App) {
+		direct := &http.Transport{Protocols: new(http.Protocols)}
+		defer direct.CloseIdleConnections()
+		direct.Protocols.SetHTTP1(!app.HTTP2)
+		direct.Protocols.SetUnencryptedHTTP2(app.HTTP2)
+		res, err := (&http.Client{Transport: direct}).Get("http://127.0.0.1:" + h.Env()["ASPNETCORE_PORT"] + "/")
 		if err != nil {
 			t.Fatal(err)
 		}

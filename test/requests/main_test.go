@@ -11,14 +11,15 @@ import (
 
 func TestMain(m *testing.M) { harness.Main(m) }
 
-// TestApplications runs every case over every application, on clear connections
-// and over TLS, in HTTP/1.1 and in HTTP/2: what an application sees of a request
-// must not depend on it, but for the scheme. All cases of one application share
+// TestApplications runs every case over every application, and one of them over
+// HTTP/2 as well, on clear connections and over TLS, in HTTP/1.1 and in HTTP/2:
+// what an application sees of a request must not depend on it, but for the
+// scheme and the name of the protocol. All cases of one application share
 // a host, so a case must not stop it.
 func TestApplications(t *testing.T) {
 	t.Parallel()
-	for _, app := range harness.Apps() {
-		t.Run(app.Name, func(t *testing.T) {
+	for _, app := range append(harness.Apps(), harness.GoHTTP2()) {
+		t.Run(app.String(), func(t *testing.T) {
 			t.Parallel()
 			h := app.Start(t, func(r *harness.Run) { r.Listen = []string{"http://127.0.0.1:0", "https://127.0.0.1:0"} })
 			clear, secure := h.Over(h.URLs[0]), h.Over(h.URLs[1])
@@ -36,7 +37,7 @@ func TestApplications(t *testing.T) {
 // table runs the cases for an application over one kind of connection.
 func table(t *testing.T, h *harness.Host, app harness.App, http2 bool) {
 	for _, c := range cases {
-		if c.only != "" && c.only != app.Module || http2 && c.framing {
+		if c.only != "" && c.only != app.Module || http2 && c.framing || app.HTTP2 && c.http1 {
 			continue
 		}
 		t.Run(c.name, func(t *testing.T) { c.run(t, h.With(t), app) })
@@ -51,6 +52,10 @@ type exchangeCase struct {
 	// framing is set for a case that is about the bytes of HTTP/1.1, or about
 	// what HTTP/2 has none of, or in another way that test/h2 looks at.
 	framing bool
+
+	// http1 is set for a case that asks an application for what it can do in
+	// HTTP/1.1 alone.
+	http1 bool
 
 	run func(t *testing.T, h *harness.Host, app harness.App)
 }

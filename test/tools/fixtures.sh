@@ -2,7 +2,7 @@
 # Builds the applications of test/apps into CACHE/apps, each as its own tools publish it:
 #   aspnetcore31   `dotnet publish`, with the web.config that the SDK writes
 #   node           `npm ci`
-#   go, rawbackend `go build`
+#   go, rawbackend, grpc `go build`
 #
 # Usage: fixtures.sh CACHE
 # What is up to date is kept. With CI set, a missing tool is an error; otherwise it is said, and the tests that
@@ -56,7 +56,7 @@ make_node() {
 # The tool chain knows itself what is up to date.
 make_go() {
   local name
-  for name in go rawbackend; do
+  for name in go rawbackend grpc; do
     mkdir -p "$cache/apps/$name"
     go -C "$apps/.." build -o "$cache/apps/$name/app" "./apps/$name"
   done

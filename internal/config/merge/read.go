@@ -242,7 +242,35 @@ func (r *reader) addition(e *element, n *xmldoc.Node, path string) {
 	}
 	entry := r.element(n, s, path, false)
 	r.required(n, entry, func(a *schema.Attribute) bool { return a.Required })
+	r.setting(e.schema.Collection, n)
 	e.entries = append(e.entries, directive{add, entry})
+}
+
+// setting checks an entry that is a setting of Perch's own; see
+// schema.Collection.Own.
+func (r *reader) setting(c *schema.Collection, n *xmldoc.Node) {
+	name, value := n.Attr("name"), n.Attr("value")
+	if len(c.Own) == 0 || name == nil || value == nil {
+		return
+	}
+	if own := c.Setting(name.Value); own != nil {
+		if _, problem := own.Parse(value.Value); problem != nil {
+			r.report(value.ValueSpan.Start, *problem)
+		}
+		return
+	}
+	if len(name.Value) < len(schema.OwnPrefix) || !strings.EqualFold(name.Value[:len(schema.OwnPrefix)], schema.OwnPrefix) {
+		return
+	}
+	var names []string
+	for i := range c.Own {
+		names = append(names, c.Own[i].Name)
+	}
+	p := config.Problem{Code: config.UnknownAttribute, Message: "unknown setting " + name.Value, Expected: strings.Join(names, ", ")}
+	if near := config.Nearest(name.Value, names); near != "" {
+		p.Hint = "did you mean " + near + "?"
+	}
+	r.report(name.ValueSpan.Start, p)
 }
 
 // nothingInside reports content of an element that has none.

@@ -1,6 +1,7 @@
 package merge
 
 import (
+	"strings"
 	"time"
 
 	"github.com/perchserver/perch/internal/config"
@@ -167,6 +168,19 @@ func (e Element) Child(name string) Element {
 		panic("merge: no element " + name + " in the schema")
 	}
 	return elementOf(s, e.e.child(name))
+}
+
+// Setting returns the value of a setting of Perch's own among e's entries (see
+// schema.Collection.Own), or its default. Of two the first counts.
+func (e Element) Setting(name string) schema.Value {
+	own := e.e.schema.Collection.Setting(name)
+	for _, entry := range e.Entries() {
+		if strings.EqualFold(entry.Text("name"), name) {
+			value, _ := own.Parse(entry.Text("value"))
+			return value
+		}
+	}
+	return own.DefaultValue()
 }
 
 // Entries returns the entries of e's collection in the order that holds. What

@@ -164,6 +164,10 @@ func rows(b *strings.Builder, path string, e *Element, around Status) {
 		}
 		fmt.Fprintf(b, "| `%s%s` | %s | | %s | %s |\n", path, c.Add, what, strings.Join(verbs, ", "), state)
 		rows(b, path+c.Add+"/", &c.Entry, around)
+		for i := range c.Own {
+			a := &c.Own[i]
+			fmt.Fprintf(b, "| `%s%s name=\"%s\"` | %s | %s | %s | obeyed; Perch's own |\n", path, c.Add, a.Name, typeName(a), byDefault(a), values(a))
+		}
 	}
 }
 

@@ -170,6 +170,27 @@ type Collection struct {
 	// Prepend puts the entries of a file in front of the inherited ones
 	// (IIS: mergeAppend="false").
 	Prepend bool
+
+	// Own describes what the attribute value may be in entries with names of
+	// Perch's own, which begin with OwnPrefix: the name is that of the
+	// attribute. Another name with that beginning is an error; all other
+	// names, and their values, are the business of whoever reads them.
+	Own []Attribute
+}
+
+// OwnPrefix begins the names of settings that Perch adds to lists of names and
+// values, so that none of them can be one of IIS.
+const OwnPrefix = "perch."
+
+// Setting returns the description of a setting of our own, or nil. Letter case
+// does not matter.
+func (c *Collection) Setting(name string) *Attribute {
+	for i := range c.Own {
+		if strings.EqualFold(c.Own[i].Name, name) {
+			return &c.Own[i]
+		}
+	}
+	return nil
 }
 
 // Keys returns the attributes that identify an entry.

@@ -28,6 +28,7 @@ var builtin = Table{
 	webLimits,
 	log,
 	limits,
+	perchHTTPPlatform,
 
 	// Sections of IIS that Perch does not obey yet.
 	applicationInitialization,

@@ -24,9 +24,23 @@ var aspNetCore = Section{Path: "system.webServer/aspNetCore", Element: Element{
 	},
 	Elements: []Element{
 		environmentVariables,
-		{Name: "handlerSettings", Collection: &Collection{Add: "handlerSetting", Clear: "clear", Entry: nameAndValue}},
+		{Name: "handlerSettings", Collection: &Collection{Add: "handlerSetting", Clear: "clear", Entry: nameAndValue, Own: []Attribute{
+			protocol("perch.applicationProtocol"),
+		}}},
 		recycleOnFileChange,
 	},
+}}
+
+// protocol is what the application speaks on its port: HTTP/1.1, or HTTP/2
+// without TLS and nothing else. The values are Kestrel's names for that.
+func protocol(name string) Attribute {
+	return Attribute{Name: name, Type: Enum, Default: "Http1", Names: []Name{{"Http1", 1}, {"Http2", 2}}}
+}
+
+// perchHTTPPlatform is what Perch adds to httpPlatform, which has no
+// handlerSettings to hold it.
+var perchHTTPPlatform = Section{Path: "perch/httpPlatform", Where: ToApplication, Element: Element{
+	Attributes: []Attribute{protocol("applicationProtocol")},
 }}
 
 // httpPlatform is the section of HttpPlatformHandler, version 1.2. Without a

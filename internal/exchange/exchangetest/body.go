@@ -112,5 +112,8 @@ func (b *Body) Limit(n int64) {
 	b.limited, b.limit = n >= 0, n
 }
 
+// Unhurried does nothing: reading never waits.
+func (b *Body) Unhurried() {}
+
 // Interrupt does nothing: reading never waits.
 func (b *Body) Interrupt() {}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/perchserver/perch/internal/exchange"
 	"github.com/perchserver/perch/internal/http1"
+	"github.com/perchserver/perch/internal/http2"
 	"github.com/perchserver/perch/internal/sockio"
 )
 
@@ -51,7 +52,7 @@ type Failure struct {
 	Sent     bool // a byte of the request was written
 	Received bool // a byte of the response was read
 	Address  string
-	Answer   string // the first bytes of an answer that is not HTTP/1.1
+	Answer   string // the first bytes of an answer that is not the HTTP that was asked for
 	Err      error
 }
 
@@ -68,21 +69,25 @@ func (f *Failure) Unwrap() error { return f.Err }
 type kind uint8
 
 const (
-	broke   kind = iota // the connection ended before there was an answer
-	late                // a wait was longer than the limit
-	refused             // no connection
-	garbled             // what came is not one HTTP/1.1 response
-	short               // a response that began well and was not completed
+	broke        kind = iota // the connection ended before there was an answer
+	late                     // a wait was longer than the limit
+	noConnection             // none could be made
+	garbled                  // what came is not one HTTP/1.1 response
+	short                    // a response that began well and was not completed
+	alien                    // what came is not HTTP/2
 )
 
 func (f *Failure) kind() kind {
 	switch {
 	case timedOut(f.Err):
 		return late
-	case f.Phase == Connect:
-		return refused
-	case errors.As(f.Err, new(http1.Fault)), f.Err == errInterim, f.Err == errNotAsked:
+	case errors.As(f.Err, new(*foreign)):
+		return alien
+	case errors.As(f.Err, new(http1.Fault)), errors.As(f.Err, new(*http2.Error)), errors.As(f.Err, new(malformed)),
+		f.Err == errInterim, f.Err == errNotAsked, f.Err == errNoStreams:
 		return garbled
+	case f.Phase == Connect:
+		return noConnection
 	case f.Phase == ReadBody:
 		return short
 	}
@@ -96,12 +101,15 @@ var kinds = [...]struct{ title, code, advice string }{
 		"look in the application's log for a crash at this time"},
 	late: {"The application took too long", "0x80072EE2",
 		"look in the application's log for what it was doing; raise requestTimeout in web.config if the work takes that long"},
-	refused: {"The application does not accept connections", "0x80072EFD",
+	noConnection: {"The application does not accept connections", "0x80072EFD",
 		"look in the application's log for why it stopped listening"},
 	garbled: {"The application did not answer as a web server", "0x80072F78",
-		"what listens on this port does not speak HTTP/1.1 correctly: look at what it sends"},
+		"what listens on this port does not speak HTTP correctly: look at what it sends"},
 	short: {"The application did not complete its response", "0x80072F78",
 		"look in the application's log for a crash at this time, and at the length that it announces"},
+	alien: {"The application does not speak HTTP/2 without TLS", "0x80072F78",
+		"let it listen with HTTP/2 alone, as ASP.NET Core does with the environment variable Kestrel__EndpointDefaults__Protocols=Http2, " +
+			"or take perch.applicationProtocol out of web.config"},
 }
 
 // Report implements exchange.Reporter.
@@ -156,16 +164,29 @@ func (t *flight) fail(phase Phase, side Side, err error) error {
 	}
 	f := &Failure{Phase: phase, Side: side, Sent: t.sent, Received: t.received, Address: t.c.set.Address.String(), Err: err}
 	if side == Client {
-		return &exchange.Error{Status: 400, Op: "forward", Err: f}
+		return f.clients()
 	}
 	if f.kind() == garbled && phase == ReadHead {
-		f.Answer = fmt.Sprintf("%.64q", t.buf[t.r:t.w])
+		f.Answer = quoted(t.buf[t.r:t.w])
 	}
-	e := &exchange.Error{Status: 502, SubStatus: 3, Op: "forward", Err: f, Resend: t.mayResend(err)}
+	e := f.applications(t.mayResend(err))
 	if e.Resend {
 		t.c.drop() // what stands beside a dead connection is most likely dead too
 	}
 	return e
+}
+
+// quoted is the beginning of an answer, to be read by people.
+func quoted(answer []byte) string { return fmt.Sprintf("%.64q", answer) }
+
+// clients is the error of a failure of the client.
+func (f *Failure) clients() *exchange.Error {
+	return &exchange.Error{Status: 400, Op: "forward", Err: f}
+}
+
+// applications is the error of a failure of the application.
+func (f *Failure) applications(resend bool) *exchange.Error {
+	return &exchange.Error{Status: 502, SubStatus: 3, Op: "forward", Err: f, Resend: resend}
 }
 
 // mayResend is the rule of the design: everything may be sent again when no

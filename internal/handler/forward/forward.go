@@ -1,7 +1,11 @@
-// Package forward carries exchanges to a running application over HTTP/1.1
-// and its answers back: the out-of-process half of the ASP.NET Core Module.
-// Bodies stream both ways, connections to the application are kept and used
-// again, and an upgrade becomes two streams of bytes.
+// Package forward carries exchanges to a running application over HTTP/1.1 or
+// HTTP/2, and its answers back: the out-of-process half of the ASP.NET Core
+// Module. Bodies stream both ways, connections to the application are kept and
+// used again, and an upgrade becomes two streams of bytes.
+//
+// What an application gets and what its clients get is one rule for both
+// versions: requestFields and passFields, Failure, mayResend. A flight is an
+// exchange over HTTP/1.1, a call (files that begin with h2) one over HTTP/2.
 //
 // A Channel is one application process. internal/plan makes them for the
 // pool of internal/worker, which knows them only as something that serves.
@@ -28,6 +32,8 @@ import (
 type Forwarder struct {
 	watch   *sockio.Watcher
 	flights sync.Pool // of *flight
+	calls   sync.Pool // of *call
+	chunks  sync.Pool // of *[bufferSize]byte: parts of uploads over HTTP/2
 	limits  http1.Limits
 
 	mu       sync.Mutex
@@ -40,11 +46,13 @@ type Forwarder struct {
 func New(w *sockio.Watcher) *Forwarder {
 	f := &Forwarder{watch: w, limits: headLimits, channels: make(map[*Channel]struct{}), done: make(chan struct{})}
 	f.flights.New = func() any { return newFlight() }
+	f.calls.New = func() any { return newCall() }
+	f.chunks.New = func() any { return new([bufferSize]byte) }
 	f.wait.Go(f.prune)
 	return f
 }
 
-// Close stops the look after idle connections and waits for it.
+// Close stops the look after idle connections and waits for what reads them.
 func (f *Forwarder) Close() {
 	close(f.done)
 	f.wait.Wait()
@@ -54,6 +62,10 @@ func (f *Forwarder) Close() {
 type Settings struct {
 	Address netip.AddrPort // a loopback address
 	Token   string         // pairing token; empty sends none
+
+	// HTTP2 tells that the application speaks HTTP/2 without TLS, and nothing
+	// else, on every connection from the first byte on.
+	HTTP2 bool
 
 	// Dial connects to the application. Nil connects to Address by TCP.
 	Dial func(ctx context.Context) (net.Conn, error)
@@ -91,6 +103,7 @@ type Channel struct {
 	set  Settings
 	idle []links // by the loop of the task that uses them: nothing else touches both
 	shut atomic.Bool
+	h2   h2links
 }
 
 // Channel returns a channel. It connects when it is first used.
@@ -109,6 +122,7 @@ func (c *Channel) Close() error {
 	c.f.mu.Unlock()
 	c.shut.Store(true)
 	c.drop()
+	c.h2.close()
 	return nil
 }
 
@@ -146,6 +160,8 @@ type flight struct {
 	x    *exchange.Exchange
 	link *link // nil before there is one, and when it was given back
 
+	fields requestFields
+
 	buf  []byte // first the request head, then what the application sends
 	r, w int    // buf[r:w] is received and not consumed
 	scan http1.Scanner
@@ -167,6 +183,7 @@ const bufferSize = 16 << 10
 func newFlight() *flight {
 	t := &flight{buf: make([]byte, bufferSize)}
 	t.head.Header.Fields = make([]exchange.Field, 0, 32)
+	t.fields.list = make([]exchange.Field, 0, 32)
 	t.upload.flight = t
 	t.upload.done = make(chan struct{}, 1)
 	return t
@@ -185,6 +202,9 @@ func newFlight() *flight {
 // cause is a *Failure. Resend says whether the same exchange may be served
 // again, by this process or another.
 func (c *Channel) Serve(x *exchange.Exchange) error {
+	if c.set.HTTP2 {
+		return c.serveHTTP2(x)
+	}
 	t := c.f.flights.Get().(*flight)
 	t.c, t.x = c, x
 	err := t.carry()
@@ -202,6 +222,7 @@ func (t *flight) release() {
 	}
 	f := t.c.f
 	t.c, t.x, t.link = nil, nil, nil
+	t.fields.forget()
 	t.limited.R = nil
 	t.head.Reason = nil
 	t.head.Header.Reset()

@@ -39,13 +39,52 @@ func (t *flight) sendHead() error {
 // appendHead writes the head that the application gets (spec 3.2).
 func (t *flight) appendHead(b []byte) []byte {
 	r := &t.x.Request
+	t.fields.collect(t.x, &t.c.set)
 	b = http1.AppendRequestLine(b, r.Method, r.Target.Forward, r.Target.Query, r.Target.HasQuery)
-	upgrade := r.Upgrade
-	if t.c.set.NoWebSockets && exchange.EqualFold(upgrade, "websocket") {
-		upgrade = nil
+	for i := range t.fields.list {
+		f := &t.fields.list[i]
+		b = http1.AppendField(b, f.NameBytes(), f.Value)
+	}
+	switch {
+	case t.fields.upgrade != nil:
+		b = append(b, "Connection: Upgrade\r\nUpgrade: "...)
+		b = append(append(b, t.fields.upgrade...), "\r\n"...)
+	case t.fields.trailers: // RFC 9110 section 10.1.4: TE is for one hop, and named so
+		b = append(b, "Connection: TE\r\nTE: trailers\r\n"...)
+	}
+	switch {
+	case r.Length < 0:
+		b = append(b, "Transfer-Encoding: chunked\r\n"...)
+	case announces(r):
+		b = http1.AppendLength(b, r.Length)
+	}
+	return append(b, '\r', '\n')
+}
+
+// announces reports whether the application is told a Content-Length.
+func announces(r *exchange.Request) bool {
+	return r.Length > 0 || r.Length == 0 && r.Header.Has(exchange.ContentLength)
+}
+
+// requestFields are the fields that the application gets, whatever the version
+// of HTTP that it speaks, and what else the client's ask for. Framing is not
+// among them.
+type requestFields struct {
+	list     []exchange.Field // the first of them may be Host
+	text     []byte           // what the values of our own are made in
+	upgrade  []byte           // the protocol to change to, nil for none
+	trailers bool             // those of the response may be sent
+}
+
+// collect takes the fields of a request.
+func (q *requestFields) collect(x *exchange.Exchange, set *Settings) {
+	r := &x.Request
+	q.list, q.text, q.upgrade, q.trailers = q.list[:0], q.text[:0], r.Upgrade, false
+	if set.NoWebSockets && exchange.EqualFold(q.upgrade, "websocket") {
+		q.upgrade = nil
 	}
 	named := http1.NamesFields(&r.Header)
-	var hosted, trailers bool
+	var hosted bool
 	var forwardedFor, forwardedProto []byte
 	for i := range r.Header.Fields {
 		f := &r.Header.Fields[i]
@@ -55,17 +94,17 @@ func (t *flight) appendHead(b []byte) []byte {
 		switch f.ID {
 		case exchange.Host: // that of an absolute target goes before the field
 			hosted = true
-			b = http1.AppendField(b, f.NameBytes(), r.Host)
+			q.list = append(q.list, exchange.Field{ID: exchange.Host, Name: f.Name, Value: r.Host})
 			continue
 		case exchange.Connection, exchange.KeepAlive, exchange.ProxyConnection, exchange.Upgrade,
 			exchange.TransferEncoding, exchange.ContentLength:
-			continue // hop by hop, and framing: written anew below
+			continue // hop by hop, and framing: written anew
 		case exchange.Expect:
 			if r.Proto < exchange.HTTP11 {
 				continue // its client cannot be asked (RFC 9110 section 10.1.1)
 			}
 		case exchange.TE:
-			trailers = trailers || http1.ListHas(f.Value, "trailers")
+			q.trailers = q.trailers || http1.ListHas(f.Value, "trailers")
 			continue
 		case exchange.XForwardedFor:
 			forwardedFor = join(forwardedFor, f.Value)
@@ -74,7 +113,7 @@ func (t *flight) appendHead(b []byte) []byte {
 			forwardedProto = join(forwardedProto, f.Value)
 			continue
 		case exchange.SecWebSocketExtensions:
-			if upgrade != nil {
+			if q.upgrade != nil {
 				continue // spec 3.6: extensions are never negotiated
 			}
 		default:
@@ -82,52 +121,42 @@ func (t *flight) appendHead(b []byte) []byte {
 				continue
 			}
 		}
-		b = http1.AppendField(b, f.NameBytes(), f.Value)
+		q.list = append(q.list, *f)
 	}
-	if !hosted {
-		b = http1.AppendField(b, []byte("Host"), r.Host) // HTTP/1.0 may come without
+	if !hosted { // HTTP/1.0 may come without
+		q.list = append(q.list, exchange.Field{ID: exchange.Host, Value: r.Host})
 	}
-	b = t.appendOwn(b, forwardedFor, forwardedProto)
-	switch {
-	case upgrade != nil:
-		b = append(b, "Connection: Upgrade\r\nUpgrade: "...)
-		b = append(append(b, upgrade...), "\r\n"...)
-	case trailers: // RFC 9110 section 10.1.4: TE is for one hop, and named so
-		b = append(b, "Connection: TE\r\nTE: trailers\r\n"...)
-	}
-	switch {
-	case r.Length < 0:
-		b = append(b, "Transfer-Encoding: chunked\r\n"...)
-	case r.Length > 0 || r.Header.Has(exchange.ContentLength):
-		b = http1.AppendLength(b, r.Length)
-	}
-	return append(b, '\r', '\n')
+	q.addOwn(x, set, forwardedFor, forwardedProto)
 }
 
-// appendOwn writes the fields that only Perch may set.
-func (t *flight) appendOwn(b, forwardedFor, forwardedProto []byte) []byte {
-	x := t.x
-	b = append(b, "X-Forwarded-For: "...)
-	if len(forwardedFor) > 0 {
-		b = append(append(b, forwardedFor...), ", "...)
-	}
-	b = append(b, x.Conn.RemoteText...)
-	b = append(b, "\r\nX-Forwarded-Proto: "...)
-	if len(forwardedProto) > 0 {
-		b = append(append(b, forwardedProto...), ", "...)
-	}
-	b = append(b, x.Request.Scheme...)
-	b = append(b, "\r\n"...)
-	if t.c.set.Token != "" {
-		b = append(b, "MS-ASPNETCORE-TOKEN: "...)
-		b = append(append(b, t.c.set.Token...), "\r\n"...)
+// addOwn adds the fields that only Perch may set.
+func (q *requestFields) addOwn(x *exchange.Exchange, set *Settings, forwardedFor, forwardedProto []byte) {
+	q.add(exchange.XForwardedFor, forwardedFor, x.Conn.RemoteText)
+	q.add(exchange.XForwardedProto, forwardedProto, x.Request.Scheme)
+	if set.Token != "" {
+		q.add(exchange.MSToken, nil, set.Token)
 	}
 	if s := x.Conn.TLS; s != nil && len(s.VerifiedChains) > 0 {
-		b = append(b, "MS-ASPNETCORE-CLIENTCERT: "...)
-		b = base64.StdEncoding.AppendEncode(b, s.PeerCertificates[0].Raw)
-		b = append(b, "\r\n"...)
+		start := len(q.text)
+		q.text = base64.StdEncoding.AppendEncode(q.text, s.PeerCertificates[0].Raw)
+		q.list = append(q.list, exchange.Field{ID: exchange.MSClientCert, Value: q.text[start:]})
 	}
-	return b
+}
+
+// add adds a field that goes on from what others have written in it.
+func (q *requestFields) add(id exchange.FieldID, others []byte, own string) {
+	start := len(q.text)
+	if len(others) > 0 {
+		q.text = append(append(q.text, others...), ", "...)
+	}
+	q.text = append(q.text, own...)
+	q.list = append(q.list, exchange.Field{ID: id, Value: q.text[start:]})
+}
+
+// forget lets go of what belongs to the client's connection.
+func (q *requestFields) forget() {
+	clear(q.list)
+	q.list, q.upgrade = q.list[:0], nil
 }
 
 // join joins the values of a field that came more than once.

@@ -125,7 +125,7 @@ func (t *flight) interim() error {
 func (t *flight) relay() error {
 	r := &t.x.Response
 	r.Status, r.Reason = t.head.Status, t.head.Reason
-	t.passFields(&r.Header)
+	passFields(&t.head, &r.Header)
 	if t.c.set.PassConnection && t.head.Close {
 		r.Close = true
 	}
@@ -157,10 +157,10 @@ func (t *flight) contradicts() bool {
 }
 
 // passFields copies the fields that go on to the client (spec 3.5).
-func (t *flight) passFields(to *exchange.Header) {
+func passFields(head *http1.ResponseHead, to *exchange.Header) {
 	to.Reset()
-	for i := range t.head.Header.Fields {
-		f := &t.head.Header.Fields[i]
+	for i := range head.Header.Fields {
+		f := &head.Header.Fields[i]
 		switch f.ID {
 		case exchange.Connection, exchange.KeepAlive, exchange.ProxyConnection, exchange.Upgrade,
 			exchange.TransferEncoding, exchange.ContentLength, exchange.Date, exchange.TE,
@@ -170,7 +170,7 @@ func (t *flight) passFields(to *exchange.Header) {
 		if len(f.Value) == 0 {
 			continue // IIS sends no empty fields
 		}
-		if t.head.Named && http1.NamedByConnection(&t.head.Header, f) {
+		if head.Named && http1.NamedByConnection(&head.Header, f) {
 			continue
 		}
 		to.Fields = append(to.Fields, *f)

@@ -8,7 +8,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/perchserver/perch/internal/exchange"
 	"github.com/perchserver/perch/internal/http1"
+	"github.com/perchserver/perch/internal/http2"
 )
 
 // Shutdown asks the application to stop, in the protocol of the module (spec
@@ -30,6 +32,10 @@ func (c *Channel) Shutdown(ctx context.Context) error {
 // askToStop sends the request, on a connection of its own, and returns the
 // status of the answer.
 func (c *Channel) askToStop(ctx context.Context) (int, error) {
+	path := url.URL{Path: strings.TrimSuffix(c.set.VirtualPath, "/") + "/iisintegration"}
+	if c.set.HTTP2 {
+		return c.askToStopHTTP2(ctx, path.EscapedPath())
+	}
 	nc, err := c.dial(ctx)
 	if err != nil {
 		return 0, err
@@ -37,13 +43,40 @@ func (c *Channel) askToStop(ctx context.Context) (int, error) {
 	defer nc.Close()
 	stop := context.AfterFunc(ctx, func() { nc.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	path := url.URL{Path: strings.TrimSuffix(c.set.VirtualPath, "/") + "/iisintegration"}
 	_, err = fmt.Fprintf(nc, "POST %s HTTP/1.1\r\nHost: %s\r\nMS-ASPNETCORE-EVENT: shutdown\r\n"+
 		"MS-ASPNETCORE-TOKEN: %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", path.EscapedPath(), c.set.Address, c.set.Token)
 	if err != nil {
 		return 0, err
 	}
 	return readStatus(nc)
+}
+
+// askToStopHTTP2 is askToStop for an application that speaks HTTP/2.
+func (c *Channel) askToStopHTTP2(ctx context.Context, path string) (int, error) {
+	l, err := c.connectHTTP2(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer l.retire()
+	k := newCall()
+	k.c = c
+	k.request = http2.RequestHead{
+		Method: "POST", Authority: []byte(c.set.Address.String()), Path: []byte(path), Length: 0, End: true,
+		Fields: []exchange.Field{
+			{ID: exchange.MSEvent, Value: []byte("shutdown")},
+			{ID: exchange.MSToken, Value: []byte(c.set.Token)},
+		},
+	}
+	if !l.open(k) {
+		return 0, errNoStreams
+	}
+	defer l.release(k)
+	defer context.AfterFunc(ctx, k.Abort)()
+	for {
+		if first, err := k.next(); err != nil || first == nil {
+			return k.head.Status, err
+		}
+	}
 }
 
 // readStatus reads response heads up to the final one.

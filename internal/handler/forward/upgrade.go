@@ -18,7 +18,7 @@ func (t *flight) switchProtocols() error {
 	}
 	x.Response.Status, x.Response.Reason = 101, t.head.Reason
 	protocol := t.head.Header.Get(exchange.Upgrade)
-	t.passFields(&x.Response.Header)
+	passFields(&t.head, &x.Response.Header)
 	if protocol != nil {
 		x.Response.Header.Add(exchange.Upgrade, protocol)
 	}

@@ -16,6 +16,7 @@
 //	APP_START=address:a   listen on the address a (host:port) instead
 //	APP_START=host:h      listen on the host h, on the port it was given
 //	APP_START=child       let a child process listen
+//	APP_HTTP2=1           speak HTTP/2 without TLS, and nothing else
 //	APP_OUTPUT=n          first write n characters to stdout
 //	APP_STOP=deaf         accept the shutdown request, ignore SIGTERM, never stop
 //	APP_STOP=plain        know nothing of the shutdown request, obey SIGTERM
@@ -66,6 +67,10 @@ func run() int {
 		}
 	})
 	srv := &http.Server{Handler: a.handler(), ReadHeaderTimeout: time.Minute}
+	if os.Getenv("APP_HTTP2") != "" {
+		srv.Protocols = new(http.Protocols)
+		srv.Protocols.SetUnencryptedHTTP2(true)
+	}
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(ln) }()
 
