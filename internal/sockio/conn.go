@@ -252,13 +252,13 @@ func (c *Conn) revive(err error) bool {
 
 // Write writes all of p.
 func (c *Conn) Write(p []byte) (n int, err error) {
-	if c.layer.Layer != nil {
-		if n, err = c.layer.Write(p); err != nil {
-			err = c.cause(err, &c.writeLimit)
-		}
-		return n, err
+	if c.layer.Layer == nil {
+		n, err = c.send(p)
+	} else if n, err = c.layer.Write(p); err != nil {
+		err = c.cause(err, &c.writeLimit)
 	}
-	return c.send(p)
+	c.task.wrote(n)
+	return n, err
 }
 
 // send is Write to the socket.

@@ -77,11 +77,14 @@ func (l *layer) readHeld(h Holder) (int, error) {
 	return 1 + n, nil
 }
 
-// readNow is readHeld without waiting.
+// readNow is readHeld without waiting, so with the buffer from the beginning.
 func (l *layer) readNow(h Holder) (int, error) {
 	l.calls = dryCalls
-	n, err := l.readHeld(h)
+	n, err := l.read(h.Hold())
 	l.calls = allCalls
+	if err != nil {
+		h.Drop()
+	}
 	return n, err
 }
 

@@ -1,6 +1,8 @@
 package sockio
 
 import (
+	"runtime"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 )
@@ -45,4 +47,10 @@ func (l *leftovers) due(now int64) bool {
 	}
 	l.given, l.next = behind, now+int64(tidyPause)
 	return true
+}
+
+// tidy collects twice: what lies in a sync.Pool outlives the first time.
+func tidy() {
+	runtime.GC()
+	debug.FreeOSMemory()
 }

@@ -33,8 +33,10 @@ func (c *Conn) Park(idle time.Duration) bool {
 }
 
 // WakeOwner has the owner of a connection that can park woken as if c had
-// parked and something had come. From then on the connection belongs to it.
+// parked and something had come. From then on the connection belongs to it. It is
+// for a goroutine, whose stack stays behind.
 func (c *Conn) WakeOwner() {
+	c.w.left.behind.Add(1)
 	c.rejoin()
 	c.task = nil
 	c.rd.state.Store(sideParked)

@@ -37,6 +37,7 @@ func TestParkIsWoken(t *testing.T) {
 				}
 				tt.wake(c, peer)
 				<-o.wake
+				c.UseTask(nil) // not the one that woke us
 				var b [1]byte
 				if _, err := c.Read(b[:]); err != tt.want {
 					t.Errorf("read: %v, want %v", err, tt.want)
@@ -314,7 +315,8 @@ func TestWatcherEnds(t *testing.T) {
 	}
 }
 
-// Connections that park are counted, and those that only tried are not.
+// Connections that park or go on to a task are counted, and those that only tried
+// are not.
 func TestParkLeavesLeftovers(t *testing.T) {
 	t.Parallel()
 	w := newWatcher(t)
@@ -325,6 +327,10 @@ func TestParkLeavesLeftovers(t *testing.T) {
 	p, _ := adopted(t, w, nil) // without an owner nothing parks
 	if p.Park(time.Minute) || w.left.behind.Load() != 1 {
 		t.Error("an attempt without an owner is counted")
+	}
+	s, _ := adopted(t, w, newOwner()) // as after a handshake
+	if s.WakeOwner(); w.left.behind.Load() != 2 {
+		t.Errorf("%d, want 2: a goroutine has handed its connection on", w.left.behind.Load())
 	}
 }
 
@@ -372,6 +378,7 @@ func TestLayerParks(t *testing.T) {
 		}
 		tap.let(-1)
 		<-o.wake
+		c.UseTask(nil) // not the one that woke us
 		lent := h.lent
 		n, err := c.ReadHeld(h)
 		if string(h.buf[:max(n, 0)]) != text || err != nil || !h.held || h.lent != lent+1 {
@@ -382,6 +389,7 @@ func TestLayerParks(t *testing.T) {
 	tap.let(-1)
 	tap.TCPConn.CloseWrite()
 	<-o.wake
+	c.UseTask(nil)
 	if _, err := c.ReadHeld(h); err != io.EOF || h.held {
 		t.Errorf("at the end: %v", err)
 	}

@@ -230,6 +230,42 @@ func TestPassLetsTheLoopLook(t *testing.T) {
 	<-other.done
 }
 
+// pit is a layer that takes everything and sends nothing.
+type pit struct{}
+
+func (pit) Read([]byte) (int, error) { return 0, ErrDry }
+func (pit) CloseWrite() error        { return nil }
+
+func (pit) Write(p []byte) (int, error) { return len(p), nil }
+
+// A task that writes on and on to a peer which takes everything lets others of
+// its loop run.
+func TestWriteLeavesTurns(t *testing.T) {
+	t.Parallel()
+	w := one(t)
+	var served atomic.Bool
+	a, b := sockets(t)
+	other := &work{do: func(*Conn) { served.Store(true) }, done: make(chan struct{})}
+	other.c = w.Adopt(a, other)
+	t.Cleanup(func() { other.c.Close() })
+	if !other.c.Park(time.Minute) {
+		t.Fatal("did not park")
+	}
+	_, done := onTask(t, w, func(c *Conn) {
+		c.Through(pit{})
+		b.Write([]byte("1"))
+		for n := 0; !served.Load(); {
+			k, _ := c.Write(make([]byte, 1000))
+			if n += k; n > 10*copyStep {
+				t.Errorf("wrote %d bytes, and the other connection had no turn", n)
+				return
+			}
+		}
+	})
+	<-done
+	<-other.done
+}
+
 // foreign is a connection that no loop can have, and that looks at the task
 // which uses it.
 type foreign struct {

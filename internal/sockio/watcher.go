@@ -3,7 +3,6 @@ package sockio
 import (
 	"net"
 	"runtime"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,7 +40,7 @@ type Watcher struct {
 
 // NewWatcher starts a watcher. Close ends it.
 func NewWatcher() (*Watcher, error) {
-	w := &Watcher{done: make(chan struct{}), tidy: debug.FreeOSMemory}
+	w := &Watcher{done: make(chan struct{}), tidy: tidy}
 	w.now.Store(time.Now().UnixNano())
 	w.buffers.New = func() any { return new([copySize]byte) }
 	for range runtime.GOMAXPROCS(0) {
