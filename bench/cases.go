@@ -18,6 +18,7 @@ const (
 	requests load = iota // as many as go through, by wrk or h2load
 	arrivals             // as many new connections as go through, a request on each
 	returns              // the same, by clients that were there before: TLS sessions resumed
+	bulk                 // the same with large bodies, by the bench itself
 	idling               // connections that stay open after one request
 )
 
@@ -82,12 +83,12 @@ func allCases(idle int) []testCase {
 		{name: "small-64", title: "proxied small GET, 64 connections", conns: 64, path: "/", reply: pageSize},
 		{name: "small-1000", title: "proxied small GET, 1000 connections", conns: 1000, path: "/", reply: pageSize},
 		{name: "headers-64", title: "proxied small GET with a browser's header, 64 connections", conns: 64, path: "/", reply: pageSize, browser: true},
-		{name: "down-64k", title: "proxied GET of 64 KiB, 64 connections", conns: 64, path: "/65536", reply: 64 * kib},
-		{name: "down-1m", title: "proxied GET of 1 MiB, 64 connections", conns: 64, path: "/1048576", reply: mib},
-		{name: "up-1m", title: "proxied POST of 1 MiB, 64 connections", conns: 64, path: "/upload", reply: pageSize, send: mib},
+		{name: "down-64k", title: "proxied GET of 64 KiB, 64 connections", load: bulk, conns: 64, path: "/65536", reply: 64 * kib},
+		{name: "down-1m", title: "proxied GET of 1 MiB, 64 connections", load: bulk, conns: 64, path: "/1048576", reply: mib},
+		{name: "up-1m", title: "proxied POST of 1 MiB, 64 connections", load: bulk, conns: 64, path: "/upload", reply: pageSize, send: mib},
 		{name: "static-1k", title: "file of 1 KiB, 64 connections", kind: static, conns: 64, path: "/static/1k.bin", reply: kib, without: haproxy, note: noFiles},
-		{name: "static-64k", title: "file of 64 KiB, 64 connections", kind: static, conns: 64, path: "/static/64k.bin", reply: 64 * kib, without: haproxy, note: noFiles},
-		{name: "static-10m", title: "file of 10 MiB, 64 connections", kind: static, conns: 64, path: "/static/10m.bin", reply: 10 * mib, without: haproxy, note: noFiles},
+		{name: "static-64k", title: "file of 64 KiB, 64 connections", kind: static, load: bulk, conns: 64, path: "/static/64k.bin", reply: 64 * kib, without: haproxy, note: noFiles},
+		{name: "static-10m", title: "file of 10 MiB, 64 connections", kind: static, load: bulk, conns: 64, path: "/static/10m.bin", reply: 10 * mib, without: haproxy, note: noFiles},
 		{name: "inline-64", title: "answer made in the server, 64 connections", kind: inline, conns: 64, path: "/hello", reply: helloSize,
 			note: "Perch's answer comes from a Go handler in its own pipeline (bench/inline), that of Go ReverseProxy from one of net/http"},
 		atRest,

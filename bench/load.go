@@ -36,6 +36,8 @@ func (b *bench) load(ctx context.Context, c testCase, i *instance, seconds int) 
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(seconds)*time.Second+30*time.Second)
 	defer cancel()
 	switch {
+	case c.load == bulk:
+		return b.bulk(ctx, c, i, seconds)
 	case c.load == arrivals, c.load == returns:
 		return arrive(ctx, c, i.addr, time.Duration(seconds)*time.Second)
 	case c.proto == https2:

@@ -47,13 +47,17 @@ func (b *bench) makeFiles() error {
 		return err
 	}
 	for name, size := range files {
-		if err := os.WriteFile(filepath.Join(b.static, name), bytes.Repeat([]byte("perch on"), size/8), 0o644); err != nil {
+		if err := writeFiller(filepath.Join(b.static, name), size); err != nil {
 			return err
 		}
 	}
 	return errors.Join(
 		os.WriteFile(filepath.Join(b.dir, "load.lua"), script, 0o644),
 		os.WriteFile(filepath.Join(b.dir, "openssl.cnf"), openSSL, 0o644))
+}
+
+func writeFiller(path string, size int) error {
+	return os.WriteFile(path, bytes.Repeat([]byte("perch on"), size/8), 0o644)
 }
 
 // A sample is what one turn of one server gave. Times are in microseconds,
