@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,10 +12,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/perchserver/perch/internal/admin"
 	"github.com/perchserver/perch/internal/config"
 	"github.com/perchserver/perch/internal/config/edit"
 	"github.com/perchserver/perch/internal/config/merge"
 	"github.com/perchserver/perch/internal/config/store"
+	"github.com/perchserver/perch/internal/daemon"
 	"github.com/perchserver/perch/internal/plan"
 )
 
@@ -65,8 +69,44 @@ func (p *Process) edit(c *change) error {
 	if r.Version != "" {
 		kept = "; the version before is " + r.Version
 	}
-	fmt.Fprintf(p.Stderr, "perch: %s: %s%s\n", c.file, c.done, kept)
-	return nil
+	taken, err := p.hand(c)
+	fmt.Fprintf(p.Stderr, "perch: %s: %s%s%s\n", c.file, c.done, kept, taken)
+	return err
+}
+
+// hand has a running host take a change of its applicationHost.config over, so
+// that whoever made it is told of a port that is in use. A web.config is left
+// to the host's watch, for which the writing of one is more than its content:
+// the workers of the application are replaced.
+func (p *Process) hand(c *change) (outcome string, err error) {
+	if c.in.Server == "" || strings.EqualFold(filepath.Base(c.file), "web.config") {
+		return "", nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), reloadTime)
+	defer cancel()
+	err = admin.Ask(ctx, admin.Folder(p.getenv), c.in.Server, admin.Request{Command: daemon.CommandReload}, func(data json.RawMessage) error {
+		var told struct { // of daemon.Reloaded
+			Taken       bool
+			Error, Text string
+		}
+		if err := json.Unmarshal(data, &told); err != nil {
+			return fmt.Errorf("read the answer of the host: %w", err)
+		}
+		if told.Taken {
+			outcome = "; the running host has taken it over"
+			return nil
+		}
+		fmt.Fprint(p.Stderr, told.Text)
+		if told.Error == "" {
+			told.Error = "see above"
+		}
+		outcome = "; the running host goes on as before: " + told.Error
+		return silentError{errors.New(told.Error)}
+	})
+	if errors.Is(err, admin.ErrNobody) {
+		return "", nil
+	}
+	return outcome, err
 }
 
 // write makes a change of a file, which is the content of a section if one is

@@ -315,6 +315,10 @@ type change struct {
 
 	// asked is set when somebody wants to know that it was done.
 	asked bool
+
+	// noticed is set when a file was seen to have changed. Whoever wrote it may
+	// have asked for a reload as well: what was taken over is not told again.
+	noticed bool
 }
 
 // Reload reads the configuration again and, if it can be used, makes it the
@@ -345,8 +349,11 @@ func (d *Daemon) reload(c change) (config.Problems, error) {
 		}
 		return problems, err
 	}
+	if c.noticed && next.Same(before) {
+		c.asked = false
+	}
 	d.tell(next.Problems)
-	if next.Problems.HasErrors() {
+	if next.Problems.HasErrors() && (c.asked || !c.noticed) {
 		d.opts.Log.Error("the configuration has errors: what they concern stays as it was", "why", c.why)
 	}
 	d.adopt(before, next, c)

@@ -150,7 +150,7 @@ func (f *files) isServer(name string) bool {
 }
 
 func (f *files) serverChanged(names []string) {
-	f.d.reload(change{why: listed(names) + " changed", asked: true})
+	f.d.reload(change{why: listed(names) + " changed", asked: true, noticed: true})
 }
 
 func (f *files) configChanged(folder string) {

@@ -12,6 +12,7 @@ import (
 	"hash/maphash"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/perchserver/perch/internal/certs"
@@ -305,6 +306,12 @@ func (p *Plan) Commit(before *Plan, touched, why string) (retired []*Application
 		}
 	}
 	return retired
+}
+
+// Same reports whether a plan is what before was: nothing has changed that it
+// was made from.
+func (p *Plan) Same(before *Plan) bool {
+	return p.server == before.server && slices.Equal(p.Sites, before.Sites)
 }
 
 // Kept reports whether an application in a folder stays as it was in the plan
