@@ -238,7 +238,11 @@ func needPool(f *edit.File, s *server, name string) error {
 	if _, ok := named(pools, "name", name); ok {
 		return nil
 	}
-	return f.Ensure("", edit.Path{Steps: []edit.Step{edit.Elem("system.applicationHost"), edit.Elem("applicationPools"), edit.Elem("add", "name", name)}})
+	pool := edit.Path{Steps: []edit.Step{edit.Elem("system.applicationHost"), edit.Elem("applicationPools"), edit.Elem("add", "name", name)}}
+	if err := f.Ensure("", pool); err != nil {
+		return fmt.Errorf("add the pool %s: %w; add it first: perch set \"%s\" --config %s", name, err, pool, s.file)
+	}
+	return nil
 }
 
 // physicalPath returns a folder as applicationHost.config has it: what was

@@ -305,6 +305,10 @@ func TestSetInOtherFiles(t *testing.T) {
 		t.Errorf("the included file is\n%s", got)
 	}
 	d.run(0, "check", "--config", "perch.config")
+	_, stderr := d.run(1, "site", "add", "two", "--path", "shop", "--listen", "http://two.test:8080", "--pool", "P")
+	_, first, _ := strings.Cut(strings.TrimSpace(stderr), "add it first: perch ")
+	d.edit(strings.Fields(strings.ReplaceAll(first, `"`, ""))...)
+	d.edit("site", "add", "two", "--path", "shop", "--listen", "http://two.test:8080", "--pool", "P")
 
 	harness.WriteFile(t, d.file, `<configuration>
   <system.webServer><webSocket enabeld="false" /><handlers><add name="a" path="*" verb="*" modules="StaticFileModule" /><add name="a" path="*" verb="*" modules="x" /></handlers></system.webServer>

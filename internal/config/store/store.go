@@ -166,14 +166,16 @@ func (w *writer) change(path string, make func([]byte) ([]byte, error)) (Result,
 // the old one. There is one: who makes it has the lock.
 func (w *writer) next() string { return filepath.Join(Folder, "next") }
 
-// prepare writes the new file, with mode and owner of the one before.
+// prepare writes the new file, with owner, mode and access list of the one
+// before.
 func (w *writer) prepare(data []byte, before fs.FileInfo) error {
-	if before != nil { // what may not be written may not be replaced either
-		f, err := w.root.OpenFile(w.name, os.O_WRONLY, 0)
-		if err != nil {
+	var old *os.File
+	if before != nil {
+		var err error // what may not be written may not be replaced either
+		if old, err = w.root.OpenFile(w.name, os.O_WRONLY, 0); err != nil {
 			return err
 		}
-		f.Close()
+		defer old.Close()
 	}
 	if err := w.root.Remove(w.next()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -193,6 +195,9 @@ func (w *writer) prepare(data []byte, before fs.FileInfo) error {
 		}
 		if err := f.Chmod(before.Mode().Perm()); err != nil {
 			return err
+		}
+		if err := sameAttributes(f, old); err != nil {
+			return fmt.Errorf("the new file cannot have the access list of the one before: %w", err)
 		}
 	}
 	if _, err := f.Write(data); err != nil {
