@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"strconv"
 	"sync"
 
@@ -132,21 +131,25 @@ type opener struct {
 	owner func(port uint16) string
 
 	asked []Binding // of the old group, those that were not found again
-	old   *Group    // whose sockets are taken over
+	wide  map[uint16]wide
+	old   *Group // whose sockets are taken over
 	group Group
 }
 
 func (o *opener) open(bindings []Binding) (*Group, error) {
 	var errs []error
+	o.widen(bindings)
+	known := make(map[Binding]bool, len(bindings))
 	for _, b := range bindings {
 		if b.Port != 0 || b.Path != "" {
-			if slices.Contains(o.group.asked, b) {
+			if known[b] {
 				continue
 			}
+			known[b] = true
 		}
 		asked := b
 		o.recall(&b)
-		if err := o.bind(&b, bindings); err != nil {
+		if err := o.bind(&b); err != nil {
 			errs = append(errs, err)
 			continue
 		}
@@ -163,7 +166,7 @@ func (o *opener) open(bindings []Binding) (*Group, error) {
 }
 
 // bind opens what b needs and is not open yet, and sets its port.
-func (o *opener) bind(b *Binding, all []Binding) error {
+func (o *opener) bind(b *Binding) error {
 	switch {
 	case b.Path != "" && o.shareUnix(b.Path):
 		return nil
@@ -177,17 +180,17 @@ func (o *opener) bind(b *Binding, all []Binding) error {
 	case b.Loopback && b.Port == 0:
 		return o.bindFreeLoopback(b)
 	case b.Loopback:
-		return o.bindLoopback(b, all)
+		return o.bindLoopback(b)
 	case b.Addr.IsValid():
-		return o.bindAddr(b, b.Addr, all)
+		return o.bindAddr(b, b.Addr)
 	}
-	return o.bindAddr(b, netip.Addr{}, all)
+	return o.bindAddr(b, netip.Addr{})
 }
 
 // bindAddr listens on one address, or for the zero Addr on all, unless a
 // socket of the group covers it.
-func (o *opener) bindAddr(b *Binding, addr netip.Addr, all []Binding) error {
-	addr = widest(addr, b.Port, all)
+func (o *opener) bindAddr(b *Binding, addr netip.Addr) error {
+	addr = o.widest(addr, b.Port)
 	if b.Port != 0 {
 		if s := o.find(addr, b.Port); s != nil && s.TLS != b.TLS {
 			return &Error{URL: b.URL, Problem: fmt.Sprintf("port %d is that of %s", b.Port, s.URL),
@@ -215,9 +218,9 @@ var errTwoSchemes = errors.New("http and https on one port")
 
 // bindLoopback listens on both loopback addresses, as far as the system has
 // them. A name server may give a client either.
-func (o *opener) bindLoopback(b *Binding, all []Binding) error {
-	err4 := o.bindAddr(b, loopback4, all)
-	err6 := o.bindAddr(b, loopback6, all)
+func (o *opener) bindLoopback(b *Binding) error {
+	err4 := o.bindAddr(b, loopback4)
+	err6 := o.bindAddr(b, loopback6)
 	switch {
 	case err4 != nil && !isAbsent(err4):
 		return err4
@@ -287,22 +290,31 @@ var (
 	loopback6 = netip.IPv6Loopback()
 )
 
-// widest returns the address of the socket that serves addr and port: that of
-// the binding among all which covers it, else addr itself.
-func widest(addr netip.Addr, port uint16, all []Binding) netip.Addr {
-	if port == 0 {
-		return addr
-	}
-	for _, b := range all {
-		if b.Port != port || b.Path != "" || b.Loopback {
+// wide tells that a port is asked for on all addresses, or on all of IPv4.
+type wide struct{ all, all4 bool }
+
+// widen notes which bindings cover others of their port.
+func (o *opener) widen(bindings []Binding) {
+	o.wide = make(map[uint16]wide)
+	for _, b := range bindings {
+		if b.Port == 0 || b.Path != "" || b.Loopback {
 			continue
 		}
-		if !b.Addr.IsValid() {
-			return netip.Addr{}
-		}
-		if b.Addr == netip.IPv4Unspecified() && addr.Is4() {
-			addr = b.Addr
-		}
+		w := o.wide[b.Port]
+		w.all = w.all || !b.Addr.IsValid()
+		w.all4 = w.all4 || b.Addr == netip.IPv4Unspecified()
+		o.wide[b.Port] = w
+	}
+}
+
+// widest returns the address of the socket that serves addr and port: that of
+// the binding which covers it, else addr itself.
+func (o *opener) widest(addr netip.Addr, port uint16) netip.Addr {
+	switch w := o.wide[port]; {
+	case w.all:
+		return netip.Addr{}
+	case w.all4 && addr.Is4():
+		return netip.IPv4Unspecified()
 	}
 	return addr
 }

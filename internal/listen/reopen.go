@@ -136,14 +136,17 @@ func (g *Group) all() []Socket {
 // Opened returns the bindings that the group was opened for, in their order
 // and with the ports that they have now.
 func (g *Group) Opened(bindings []Binding) []Binding {
-	asked := slices.Clone(g.asked)
+	at := make(map[Binding][]int, len(g.asked))
+	for i, b := range g.asked {
+		at[b] = append(at[b], i)
+	}
 	all := make([]Binding, len(bindings))
 	for i, b := range bindings {
 		all[i] = b
-		if at := slices.Index(asked, b); at >= 0 {
-			all[i] = g.Bindings[at]
+		if found := at[b]; len(found) > 0 {
+			all[i] = g.Bindings[found[0]]
 			if b.Port == 0 && b.Path == "" {
-				asked[at] = Binding{} // the next of its kind has a port of its own
+				at[b] = found[1:] // the next of its kind has a port of its own
 			}
 		}
 	}

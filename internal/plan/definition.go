@@ -27,6 +27,8 @@ type definition struct {
 	connections int64         // at most; 0: as many as come
 	idle        time.Duration // of a connection; 0: as all
 	bandwidth   int64         // bytes a second of all responses; 0: no limit
+
+	written *definition // what it is a copy of, in which no port was chosen; nil: none
 }
 
 // appDefinition is an application of a site.
@@ -72,12 +74,15 @@ func (d *definition) httpsPort() (port uint16) {
 
 // same reports whether two definitions differ at most in where they stand.
 func (d *definition) same(o *definition) bool {
+	if d.written != nil && d.written == o.written && slices.Equal(d.bindings, o.bindings) {
+		return true
+	}
 	return reflect.DeepEqual(d.unplaced(), o.unplaced())
 }
 
 func (d *definition) unplaced() definition {
 	c := *d
-	c.places = nil
+	c.places, c.written = nil, nil
 	c.apps = make([]appDefinition, len(d.apps))
 	for i, a := range d.apps {
 		c.apps[i] = a
@@ -100,7 +105,7 @@ func (d *definition) unplaced() definition {
 // not have is not taken over, or a slip would take a site from the air.
 func (b *builder) definitions() ([]*definition, error) {
 	if s := b.plan.server; s != nil {
-		defs, problems := s.define(len(b.in.Certificates) > 0)
+		defs, problems := s.defined(len(b.in.Certificates) > 0)
 		if b.prev != nil && hasNew(problems, b.prev.faults) {
 			return nil, append(slices.Clip(s.problems), problems...)
 		}

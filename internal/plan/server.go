@@ -39,6 +39,9 @@ type server struct {
 	settings *merge.Settings
 	problems config.Problems // warnings
 
+	defs   []*definition   // see defined
+	faults config.Problems // of theirs
+
 	// bequest is a sum of what sites inherit from the file: all that is not
 	// about the server as a whole. Sites and pools come and go without
 	// changing it.
@@ -147,7 +150,7 @@ type definer struct {
 	*server
 	pools map[string]poolDefinition // by name in lower case
 	taken map[claim]config.Pos      // bindings that a site has
-	open  []listen.Binding          // the same
+	open  map[door][]listen.Binding // the same
 	shown map[claim]certs.Source    // of addresses, whoever is asked for there
 
 	certificates bool // the command line names some for all bindings
@@ -161,11 +164,32 @@ type claim struct {
 	host string
 }
 
+// door is a port and what is spoken there.
+type door struct {
+	port uint16
+	tls  bool
+}
+
+// defined returns what define does, which it asks once. The definitions are the
+// caller's own.
+func (s *server) defined(certificates bool) ([]*definition, config.Problems) {
+	if s.defs == nil {
+		s.defs, s.faults = s.define(certificates)
+	}
+	defs := make([]*definition, len(s.defs))
+	for i, d := range s.defs {
+		own := *d
+		own.written, defs[i] = d, &own
+	}
+	return defs, s.faults
+}
+
 // define returns the sites that are served, in the order of the file, and what
 // is wrong with them: a site or a part of one that cannot be served is left
 // out, and the others go on.
 func (s *server) define(certificates bool) ([]*definition, config.Problems) {
-	d := &definer{server: s, taken: make(map[claim]config.Pos), shown: make(map[claim]certs.Source), certificates: certificates}
+	d := &definer{server: s, taken: make(map[claim]config.Pos), open: make(map[door][]listen.Binding),
+		shown: make(map[claim]certs.Source), certificates: certificates}
 	d.readPools()
 	var defs []*definition
 	for _, e := range s.settings.Section("system.applicationHost/sites").Entries() {
@@ -249,15 +273,15 @@ func (d *definer) claim(def *definition, b listen.Binding, e merge.Element) bool
 			Message: "the binding " + e.Text("bindingInformation") + " of site " + def.name + " is taken", Hint: "it stands at " + first.String() + " already"}))
 		return false
 	}
-	for _, o := range d.open {
-		if o.Port == b.Port && o.TLS != b.TLS && overlap(o.Addr, b.Addr) {
+	for _, o := range d.open[door{b.Port, !b.TLS}] {
+		if overlap(o.Addr, b.Addr) {
 			d.problems.Add(e.Problem("bindingInformation", config.Problem{Code: config.BindingTaken,
 				Message: "the binding of site " + def.name + " is taken by " + o.URL, Hint: "http and https need a port each"}))
 			return false
 		}
 	}
 	d.taken[c] = e.Attribute("bindingInformation").Pos
-	d.open = append(d.open, b)
+	d.open[door{b.Port, b.TLS}] = append(d.open[door{b.Port, b.TLS}], b)
 	return true
 }
 

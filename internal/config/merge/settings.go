@@ -1,6 +1,7 @@
 package merge
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -133,13 +134,17 @@ func (e Element) Problem(attribute string, p config.Problem) config.Problem {
 
 // typed returns the value of an attribute that has one of the types.
 func (e Element) typed(name string, types ...schema.Type) schema.Value {
-	v := e.Attribute(name).Value
-	for _, t := range types {
-		if e.e.schema.Attribute(name).Type == t {
-			return v
-		}
+	s := e.e.schema.Attribute(name)
+	switch {
+	case s == nil:
+		panic("merge: no attribute " + name + " in the schema")
+	case !slices.Contains(types, s.Type):
+		panic("merge: the attribute " + name + " has another type in the schema")
 	}
-	panic("merge: the attribute " + name + " has another type in the schema")
+	if a := e.e.attr(name); a != nil {
+		return a.value
+	}
+	return s.DefaultValue()
 }
 
 // Text returns the value of a string with its variables resolved, or the
