@@ -44,15 +44,11 @@ type change struct {
 	make func(f *edit.File, now plan.Input) error
 }
 
-// errNothing is the error of a change that finds nothing to do.
-var errNothing = errors.New("nothing to change")
-
 // edit makes a change: under a lock, and only if it brings no new error. On
 // standard error it tells in one line what happened.
 func (p *Process) edit(c *change) error {
 	c.in.Environ = p.Environ
-	section := "" // of which the file is the content
-	r, err := p.write(c, section)
+	r, err := p.write(c, "")
 	var included *edit.IncludedError
 	if errors.As(err, &included) {
 		c.file, c.new = filepath.Join(filepath.Dir(c.file), filepath.FromSlash(included.Name)), false
@@ -126,10 +122,7 @@ func (p *Process) write(c *change, section string) (store.Result, error) {
 		if err != nil {
 			return nil, err
 		}
-		switch err := c.make(f, now); {
-		case errors.Is(err, errNothing):
-			return old, nil
-		case err != nil:
+		if err := c.make(f, now); err != nil {
 			return nil, err
 		}
 		if old != nil && string(f.Bytes()) == string(old) {

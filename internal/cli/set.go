@@ -172,11 +172,11 @@ func parseSettings(args []string, unset bool) (all []setting, err error) {
 func known(text string, p edit.Path) error {
 	first := p.Steps[0].Name
 	table := schema.Builtin()
-	if table.Section(first) != nil || table.Group(first) || p.Attribute != "" {
+	if table.Section(first) != nil || table.Group(first) || first == "location" || first == "configSections" || p.Attribute != "" {
 		return nil
 	}
 	err := fmt.Errorf("%q is neither a folder that is there nor a setting", text)
-	if near := config.Nearest(first, table.Members("")); near != "" {
+	if near := config.Nearest(first, append(table.Members(""), "location", "configSections")); near != "" {
 		return fmt.Errorf("%w; did you mean %s?", err, near)
 	}
 	return err

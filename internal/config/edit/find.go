@@ -60,7 +60,7 @@ func sectionOf(steps []Step) (*schema.Section, int) {
 		}
 	}
 	if section == nil {
-		depth = max(plain, 1)
+		depth = plain
 	}
 	return section, depth
 }
@@ -74,6 +74,9 @@ func (f *File) find(location string, section []Step) (*xmldoc.Node, []Step) {
 	var home *xmldoc.Node
 	if folded == "" {
 		home = f.doc.Root
+	}
+	if len(section) == 0 && home != nil {
+		return home, nil
 	}
 	for _, c := range f.doc.Root.Children {
 		if c.Name != "location" || c.Kind != xmldoc.ElementNode || fold(pathOf(c)) != folded {

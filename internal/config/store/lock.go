@@ -20,13 +20,9 @@ func (w *writer) lock(by string, wait time.Duration) (*os.File, error) {
 	if err := w.makeFolder(); err != nil {
 		return nil, err
 	}
-	name := filepath.Join(Folder, "lock")
-	f, err := w.root.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := w.openLock()
 	if err != nil {
 		return nil, fmt.Errorf("open the lock: %w", err)
-	}
-	if folder, err := w.root.Stat("."); err == nil {
-		sameOwner(f, folder) // so that root leaves no lock that keeps the owner out
 	}
 	began := time.Now()
 	for {
@@ -47,6 +43,35 @@ func (w *writer) lock(by string, wait time.Duration) (*os.File, error) {
 	}
 	if err := f.Truncate(0); err == nil {
 		fmt.Fprintf(f, "%s (process %d)\n", by, os.Getpid())
+	}
+	return f, nil
+}
+
+// openLock opens the lock, and makes it if it is not there. The folder may be
+// in other hands: what is there under its name has to be a file of no other
+// name, or who has the folder could have another file overwritten.
+func (w *writer) openLock() (*os.File, error) {
+	name := filepath.Join(Folder, "lock")
+	f, err := w.root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err == nil {
+		if folder, err := w.root.Stat("."); err == nil {
+			sameOwner(f, folder) // so that root leaves no lock that keeps the owner out
+		}
+		return f, nil
+	}
+	if !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	if f, err = w.root.OpenFile(name, os.O_RDWR|openAtOnce, 0); err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && (!info.Mode().IsRegular() || names(info) > 1) {
+		err = fmt.Errorf("%s is not a file of its own", f.Name())
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
 	}
 	return f, nil
 }

@@ -172,7 +172,7 @@ func (w *writer) prepare(data []byte, before fs.FileInfo) error {
 	var old *os.File
 	if before != nil {
 		var err error // what may not be written may not be replaced either
-		if old, err = w.root.OpenFile(w.name, os.O_WRONLY, 0); err != nil {
+		if old, err = w.root.OpenFile(w.name, os.O_WRONLY|openAtOnce, 0); err != nil {
 			return err
 		}
 		defer old.Close()
@@ -226,7 +226,12 @@ func (w *writer) keep(before fs.FileInfo) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := w.root.WriteFile(version, data, before.Mode().Perm()&0o600); err != nil {
+	f, err := w.root.OpenFile(version, os.O_WRONLY|os.O_CREATE|os.O_EXCL, before.Mode().Perm()&0o600)
+	if err == nil {
+		_, err = f.Write(data)
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
 		return "", fmt.Errorf("keep the version before: %w", err)
 	}
 	return filepath.Join(w.dir, version), nil

@@ -217,6 +217,16 @@ func TestRefusals(t *testing.T) {
 	if _, err := appends(filepath.Join(occupied, "web.config"), "a").Do(); err == nil || !strings.Contains(err.Error(), "no folder") {
 		t.Errorf("a file in place of the folder: %v", err)
 	}
+	linked := t.TempDir()
+	target := filepath.Join(linked, "other")
+	for _, err := range []error{os.WriteFile(target, []byte("other"), 0o600), os.Mkdir(filepath.Join(linked, Folder), 0o700), os.Link(target, filepath.Join(linked, Folder, "lock"))} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := appends(filepath.Join(linked, "web.config"), "a").Do(); runtime.GOOS != "windows" && (err == nil || content(t, target) != "other") {
+		t.Errorf("a lock with another name: %v, and that has %q", err, content(t, target))
+	}
 	locked := filepath.Join(dir, "locked.config")
 	do(t, appends(locked, "a"))
 	if err := os.Chmod(locked, 0o400); err != nil {

@@ -9,6 +9,17 @@ import (
 	"syscall"
 )
 
+// openAtOnce opens a pipe without waiting for its other end.
+const openAtOnce = syscall.O_NONBLOCK
+
+// names returns how many names a file has.
+func names(info fs.FileInfo) uint64 {
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+		return uint64(stat.Nlink)
+	}
+	return 1
+}
+
 // tryLock takes a lock on a file unless another process has it.
 func tryLock(f *os.File) (bool, error) {
 	for {

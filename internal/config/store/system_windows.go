@@ -8,6 +8,13 @@ import (
 	"golang.org/x/sys/windows"
 )
 
+// openAtOnce is for pipes, which have no place in a folder on this system.
+const openAtOnce = 0
+
+// names returns how many names a file has, as far as that matters: who may
+// make a second one may write the file as well.
+func names(fs.FileInfo) uint64 { return 1 }
+
 // tryLock takes a lock on a file unless another process has it. The byte that
 // is locked lies far behind the end: others may read who has the lock.
 func tryLock(f *os.File) (bool, error) {
