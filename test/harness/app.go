@@ -31,8 +31,11 @@ func Apps() []App {
 // Go is the application that starts fast.
 func Go() App { return App{"go", "aspNetCore", false} }
 
-// GoHTTP2 is the same, spoken to over HTTP/2.
-func GoHTTP2() App { return App{"go", "aspNetCore", true} }
+// OverHTTP2 is the same application, spoken to over HTTP/2.
+func (a App) OverHTTP2() App {
+	a.HTTP2 = true
+	return a
+}
 
 // GRPC is an application of gRPC alone.
 func GRPC() App { return App{"grpc", "aspNetCore", true} }
@@ -45,9 +48,21 @@ func (a App) String() string {
 	return a.Name
 }
 
-// HTTP2Settings are the handlerSettings of an application that speaks HTTP/2.
-func HTTP2Settings() map[string]string {
-	return map[string]string{"perch.applicationProtocol": "Http2"}
+// WebSockets reports whether the application takes WebSockets as it is spoken
+// to. Over HTTP/2, ASP.NET Core does since version 7.
+func (a App) WebSockets() bool { return !a.HTTP2 || a.Name != "aspnetcore31" }
+
+// HTTP2Config is the web.config of such an application: the setting for its
+// host, and for itself what it has to know.
+func (a App) HTTP2Config() WebConfig {
+	c := WebConfig{Settings: map[string]string{"perch.applicationProtocol": "Http2"}}
+	if a.Name == "aspnetcore31" {
+		c.Attrs = map[string]string{"processPath": "dotnet", "arguments": `.\app.dll`}
+		c.Env = map[string]string{"Kestrel__EndpointDefaults__Protocols": "Http2"}
+	} else {
+		c.Env = map[string]string{"APP_HTTP2": "1", "GODEBUG": "http2xconnect=1"}
+	}
+	return c
 }
 
 // DotNet is the real ASP.NET Core application.
@@ -97,7 +112,7 @@ func (a App) Start(t testing.TB, change ...func(*Run)) *Host {
 	t.Helper()
 	r := Run{Dir: a.Folder(t), Env: a.Env(t)}
 	if a.HTTP2 {
-		WebConfig{Attrs: map[string]string{"processPath": `.\app.exe`}, Env: map[string]string{"APP_HTTP2": "1"}, Settings: HTTP2Settings()}.Write(t, r.Dir)
+		a.HTTP2Config().Write(t, r.Dir)
 	}
 	for _, f := range change {
 		f(&r)

@@ -62,7 +62,7 @@ var headerCases = []exchangeCase{
 			t.Errorf("Date is %q, want one value", got)
 		}
 	}},
-	{name: "ResponseConnectionFieldStaysInside", framing: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
+	{name: "ResponseConnectionFieldStaysInside", framing: true, http1: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
 		c := h.Dial()
 		for range 3 { // the connection to the client lives on
 			c.Send("GET /headers?Connection=close HTTP/1.1\r\nHost: a\r\n\r\n")

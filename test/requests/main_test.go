@@ -11,14 +11,14 @@ import (
 
 func TestMain(m *testing.M) { harness.Main(m) }
 
-// TestApplications runs every case over every application, and one of them over
-// HTTP/2 as well, on clear connections and over TLS, in HTTP/1.1 and in HTTP/2:
+// TestApplications runs every case over every application, and over those that
+// can do it in HTTP/2 as well, on clear connections and over TLS, in HTTP/1.1 and in HTTP/2:
 // what an application sees of a request must not depend on it, but for the
 // scheme and the name of the protocol. All cases of one application share
 // a host, so a case must not stop it.
 func TestApplications(t *testing.T) {
 	t.Parallel()
-	for _, app := range append(harness.Apps(), harness.GoHTTP2()) {
+	for _, app := range append(harness.Apps(), harness.Go().OverHTTP2(), harness.DotNet().OverHTTP2()) {
 		t.Run(app.String(), func(t *testing.T) {
 			t.Parallel()
 			h := app.Start(t, func(r *harness.Run) { r.Listen = []string{"http://127.0.0.1:0", "https://127.0.0.1:0"} })
@@ -37,7 +37,7 @@ func TestApplications(t *testing.T) {
 // table runs the cases for an application over one kind of connection.
 func table(t *testing.T, h *harness.Host, app harness.App, http2 bool) {
 	for _, c := range cases {
-		if c.only != "" && c.only != app.Module || http2 && c.framing || app.HTTP2 && c.http1 {
+		if c.only != "" && c.only != app.Module || http2 && c.framing || app.HTTP2 && c.http1 || c.webSocket && !app.WebSockets() {
 			continue
 		}
 		t.Run(c.name, func(t *testing.T) { c.run(t, h.With(t), app) })
@@ -56,6 +56,9 @@ type exchangeCase struct {
 	// http1 is set for a case that asks an application for what it can do in
 	// HTTP/1.1 alone.
 	http1 bool
+
+	// webSocket is set for a case that opens one.
+	webSocket bool
 
 	run func(t *testing.T, h *harness.Host, app harness.App)
 }

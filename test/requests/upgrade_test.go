@@ -13,7 +13,7 @@ import (
 
 // upgradeCases are about WebSockets.
 var upgradeCases = []exchangeCase{
-	{name: "WebSocketEcho", framing: true, http1: true, run: func(t *testing.T, h *harness.Host, app harness.App) {
+	{name: "WebSocketEcho", framing: true, webSocket: true, run: func(t *testing.T, h *harness.Host, app harness.App) {
 		ctx, cancel := context.WithTimeout(t.Context(), harness.Limit)
 		defer cancel()
 		c := h.WebSocket("/ws", nil)
@@ -25,7 +25,7 @@ var upgradeCases = []exchangeCase{
 			t.Errorf("close: %v", err)
 		}
 	}},
-	{name: "WebSocketClosedByApplication", framing: true, http1: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
+	{name: "WebSocketClosedByApplication", framing: true, webSocket: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
 		ctx, cancel := context.WithTimeout(t.Context(), harness.Limit)
 		defer cancel()
 		c := h.WebSocket("/ws", nil)
@@ -37,13 +37,13 @@ var upgradeCases = []exchangeCase{
 			t.Errorf("read: %v, want a close frame with 1000 and the reason bye", err)
 		}
 	}},
-	{name: "WebSocketSubprotocol", framing: true, http1: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
+	{name: "WebSocketSubprotocol", framing: true, webSocket: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
 		c := h.WebSocket("/ws", &websocket.DialOptions{Subprotocols: []string{"chat.v2", "chat.v1"}})
 		if got := c.Subprotocol(); got != "chat.v2" {
 			t.Errorf("subprotocol %q, want chat.v2", got)
 		}
 	}},
-	{name: "WebSocketCompression", framing: true, http1: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
+	{name: "WebSocketCompression", framing: true, webSocket: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
 		ctx, cancel := context.WithTimeout(t.Context(), harness.Limit)
 		defer cancel()
 		c := h.Dial()
@@ -58,7 +58,7 @@ var upgradeCases = []exchangeCase{
 		ws := h.WebSocket("/ws", &websocket.DialOptions{CompressionMode: websocket.CompressionContextTakeover})
 		echo(ctx, t, ws, websocket.MessageText, strings.Repeat("works all the same ", 100))
 	}},
-	{name: "WebSocketHandshake", framing: true, http1: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
+	{name: "WebSocketHandshake", framing: true, webSocket: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
 		c := h.Dial()
 		c.Send(upgrade("/ws"))
 		head, err := readHead(c.In)

@@ -32,7 +32,12 @@ type call struct {
 	window  sync.Cond // of the upload: something may be sent
 	since   time.Time // of the wait for the application
 	waits   bool      // the exchange waits for it
-	broken  error     // why nothing more comes
+
+	// How long the application may take to send something, and to take
+	// something. 0 is for ever.
+	readLimit, writeLimit time.Duration
+
+	broken error // why nothing more comes
 
 	headed  bool // head is that of the final response
 	head    http1.ResponseHead
@@ -185,10 +190,10 @@ func (k *call) Abort() {
 
 // look ends what takes too long. The lock is held.
 func (k *call) look(now time.Time) {
-	limit, waited := k.c.set.RequestTimeout, now.Sub(k.since)
+	limit, waited := k.readLimit, now.Sub(k.since)
 	u := &k.upload
 	switch {
-	case u.waits && limit > 0 && now.Sub(u.since) >= limit:
+	case u.waits && k.writeLimit > 0 && now.Sub(u.since) >= k.writeLimit:
 		k.breakOff(sockio.ErrLimit, http2.Cancel) // it does not take what it is sent
 	case !k.waits || u.state == running:
 	case u.state == heldUpload && waited >= continueTime:

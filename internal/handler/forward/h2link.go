@@ -222,12 +222,16 @@ func (l *h2link) touch(k *call) {
 	}
 }
 
-// open opens a stream for an exchange, if there is room for one.
-func (l *h2link) open(k *call) bool {
+// open opens a stream for an exchange. The error is errNoStreams if there is no
+// room for one.
+func (l *h2link) open(k *call) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.count() <= 0 {
-		return false
+	switch {
+	case l.count() <= 0:
+		return errNoStreams
+	case k.request.Protocol != nil && !l.h2.Connects():
+		return errNoWebSockets
 	}
 	l.h2.Open(&k.Stream, k, &k.request)
 	k.link, k.wake.L, k.window.L = l, &l.mu, &l.mu
@@ -239,7 +243,7 @@ func (l *h2link) open(k *call) bool {
 	k.sendNow()
 	l.count()
 	l.flush()
-	return true
+	return nil
 }
 
 // release forgets an exchange, and ends what may be open of it.

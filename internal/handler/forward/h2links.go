@@ -33,8 +33,9 @@ const h2Crowded = 16
 func (s *h2links) open(k *call) error {
 	for {
 		if l := s.choose(k.c.f.watch.Loops()); l != nil {
-			if k.atHand(); l.open(k) {
-				return nil
+			k.atHand()
+			if err := l.open(k); err != errNoStreams {
+				return err
 			}
 			continue
 		}
@@ -46,14 +47,11 @@ func (s *h2links) open(k *call) error {
 			continue
 		}
 		k.atHand()
-		opened := l.open(k)
+		err = l.open(k)
 		if s.isClosed() {
 			l.retire()
 		}
-		if !opened {
-			return errNoStreams
-		}
-		return nil
+		return err
 	}
 }
 

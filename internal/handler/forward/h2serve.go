@@ -29,25 +29,21 @@ const attempts = 3
 
 func (k *call) carry() error {
 	k.fields.collect(k.x, &k.c.set)
-	if exchange.EqualFold(k.fields.upgrade, "websocket") {
-		return errNoWebSockets
+	webSocket, err := k.wantsWebSocket()
+	if err != nil {
+		return err
 	}
 	if grpc(&k.x.Request.Header) {
 		k.x.Request.Body.Unhurried()
 	}
 	for n := 1; ; n++ {
-		err := k.try()
+		err := k.try(webSocket)
 		if n == attempts || !k.again(err) {
 			return err
 		}
 		k.forget()
 	}
 }
-
-// errNoWebSockets answers a client that wants to change the protocol. Any other
-// change than this is for the server to make or to leave (RFC 9110 section 7.8).
-var errNoWebSockets = &exchange.Error{Status: 501, Op: "forward", Public: "WebSockets are not served here",
-	Err: errors.New("the application speaks HTTP/2, which has no upgrade")}
 
 // again reports whether the same exchange may be sent on another stream.
 func (k *call) again(err error) bool {
@@ -65,8 +61,11 @@ func (k *call) consumed() bool {
 }
 
 // try sends the request, and answers with what comes.
-func (k *call) try() (err error) {
-	if err := k.open(); err != nil {
+func (k *call) try(webSocket bool) error {
+	if err := k.open(webSocket); err != nil {
+		if err == errNoWebSockets {
+			return err
+		}
 		if k.c.set.Refused != nil && errors.Is(err, syscall.ECONNREFUSED) {
 			k.c.set.Refused()
 		}
@@ -81,21 +80,28 @@ func (k *call) try() (err error) {
 	if err := k.readHead(); err != nil {
 		return err
 	}
+	if webSocket && k.head.Status/100 == 2 {
+		return k.switchProtocols()
+	}
 	return k.relay()
 }
 
 // open finds a connection and opens a stream with the head of the request
 // (steps 1 and 2), and the body if it is at hand.
-func (k *call) open() error {
+func (k *call) open(webSocket bool) error {
 	r := &k.x.Request
 	k.request = http2.RequestHead{
 		Method: r.Method, Authority: r.Host,
 		Path: r.Target.Forward, Query: r.Target.Query, HasQuery: r.Target.HasQuery,
 		Fields: k.fields.list, Length: -1, Trailers: k.fields.trailers, End: !r.HasBody(),
 	}
-	if announces(r) {
+	switch {
+	case webSocket:
+		k.request.Protocol, k.request.End = webSocketProtocol, false
+	case announces(r):
 		k.request.Length = r.Length
 	}
+	k.readLimit, k.writeLimit = k.c.set.RequestTimeout, k.c.set.RequestTimeout
 	return k.c.h2.open(k)
 }
 

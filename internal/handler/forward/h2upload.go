@@ -48,7 +48,7 @@ func (k *call) sendNow() {
 		u.rest = u.rest[n:]
 	}
 	switch {
-	case k.request.End, len(u.body) > 0 && len(u.rest) == 0:
+	case k.request.End, k.request.Protocol != nil, len(u.body) > 0 && len(u.rest) == 0:
 	case u.whole && len(u.body) == 0:
 		k.link.h2.Data(&k.Stream, nil, true)
 	case !u.whole && k.holds():

@@ -59,7 +59,7 @@ func (c *Channel) askToStopHTTP2(ctx context.Context, path string) (int, error) 
 	}
 	defer l.retire()
 	k := newCall()
-	k.c = c
+	k.c, k.readLimit = c, 0 // ctx bounds it
 	k.request = http2.RequestHead{
 		Method: "POST", Authority: []byte(c.set.Address.String()), Path: []byte(path), Length: 0, End: true,
 		Fields: []exchange.Field{
@@ -67,8 +67,8 @@ func (c *Channel) askToStopHTTP2(ctx context.Context, path string) (int, error) 
 			{ID: exchange.MSToken, Value: []byte(c.set.Token)},
 		},
 	}
-	if !l.open(k) {
-		return 0, errNoStreams
+	if err := l.open(k); err != nil {
+		return 0, err
 	}
 	defer l.release(k)
 	defer context.AfterFunc(ctx, k.Abort)()

@@ -22,21 +22,43 @@ func (t *flight) switchProtocols() error {
 	if protocol != nil {
 		x.Response.Header.Add(exchange.Upgrade, protocol)
 	}
-	x.Detach()      // there are going to be two goroutines
+	x.Detach() // there are going to be two goroutines
+	if phase, side, err := becomeTunnel(x, &t.c.set, idleReader{t.link.sock}, t.buf, t.buf[t.r:t.w]); err != nil {
+		return t.fail(phase, side, err)
+	}
+	return nil
+}
+
+// far is the application's end of a tunnel.
+type far interface {
+	// Read waits for no longer than the limit, which starts anew each time.
+	io.ReadWriter
+
+	CloseWrite() error
+	Abort()
+	LimitRead(time.Duration)
+	LimitWrite(time.Duration)
+}
+
+// becomeTunnel answers with the 101 in x.Response and relays bytes, those first
+// that have come from the application already. buf is for its direction. An
+// error comes with where and at which side it was.
+func becomeTunnel(x *exchange.Exchange, set *Settings, app far, buf, first []byte) (Phase, Side, error) {
 	x.WhenGone(nil) // reading notices it from here on
 	stream, err := x.Response.Writer.Upgrade(x)
 	if err != nil {
-		return t.fail(SendResponse, Client, err)
+		return SendResponse, Client, err
 	}
-	if t.c.set.Linger != nil {
-		defer t.c.set.Linger()()
+	if set.Linger != nil {
+		defer set.Linger()()
 	}
-	if t.r < t.w { // bytes behind the head
-		if _, err := stream.Write(t.buf[t.r:t.w]); err != nil {
-			return t.fail(Relay, Client, err)
+	if len(first) > 0 {
+		if _, err := stream.Write(first); err != nil {
+			return Relay, Client, err
 		}
 	}
-	return t.tunnel(stream)
+	side, err := tunnel(app, stream, buf)
+	return Relay, side, err
 }
 
 const (
@@ -59,36 +81,35 @@ type direction struct {
 
 // tunnel relays bytes both ways until both directions have ended, or one has
 // failed, which ends the other.
-func (t *flight) tunnel(stream exchange.Stream) error {
-	sock := t.link.sock
-	sock.LimitRead(0)
-	sock.LimitWrite(tunnelWrite)
+func tunnel(app far, stream exchange.Stream, buf []byte) (Side, error) {
+	app.LimitRead(0)
+	app.LimitWrite(tunnelWrite)
 	breakOff := func() {
-		sock.Abort()
+		app.Abort()
 		stream.Close()
 	}
 	var up, down direction
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		up.pump(sock, stream, make([]byte, tunnelBuffer), Client)
-		if up.err != nil || sock.CloseWrite() != nil {
+		up.pump(app, stream, make([]byte, tunnelBuffer), Client)
+		if up.err != nil || app.CloseWrite() != nil {
 			breakOff()
 			return
 		}
-		sock.LimitRead(halfOpen)
+		app.LimitRead(halfOpen)
 	}()
-	down.pump(stream, idleReader{sock}, t.buf, Application)
+	down.pump(stream, app, buf, Application)
 	if down.err != nil || stream.CloseWrite() != nil {
 		breakOff()
 	}
 	up.await(ended, breakOff)
 	for _, d := range []*direction{&up, &down} {
 		if d.err != nil && d.err != sockio.ErrAborted { // that one follows from the other
-			return t.fail(Relay, d.side, d.err)
+			return d.side, d.err
 		}
 	}
-	return nil
+	return 0, nil
 }
 
 // pump copies until src, which is of the given side, ends.

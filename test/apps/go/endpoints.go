@@ -43,14 +43,14 @@ func (a *application) handler() http.Handler {
 		"/shutdown": a.stop, "/status": status, "/headers": headers, "/spawn": spawn,
 		"/stdout": output(os.Stdout), "/stderr": output(os.Stderr), "/early": early,
 	}
-	return paired(a.shutdown, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return tunnelled(paired(a.shutdown, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, path := pathBase(r.URL.Path)
 		if h, ok := mux[path]; ok {
 			h(w, r)
 			return
 		}
 		seen(w, r)
-	}))
+	})))
 }
 
 func seen(w http.ResponseWriter, r *http.Request) {
