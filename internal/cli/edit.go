@@ -80,7 +80,7 @@ func (p *Process) hand(c *change) (outcome string, err error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), reloadTime)
 	defer cancel()
-	err = admin.Ask(ctx, admin.Folder(p.getenv), c.in.Server, admin.Request{Command: daemon.CommandReload}, func(data json.RawMessage) error {
+	err = admin.Ask(ctx, admin.Folder(p.getenv), c.in.Server, admin.Request{Command: daemon.CommandEdited}, func(data json.RawMessage) error {
 		var told struct { // of daemon.Reloaded
 			Taken       bool
 			Error, Text string

@@ -8,9 +8,12 @@ import (
 	"github.com/perchserver/perch/internal/config"
 )
 
-// CommandReload is the request to read the configuration again. Its answer is
-// a Reloaded.
-const CommandReload = "reload"
+// The requests to read the configuration again: because somebody wants it, or
+// because a command has edited it. The answer is a Reloaded.
+const (
+	CommandReload = "reload"
+	CommandEdited = "edited"
+)
 
 // Reloaded is what came of a reload.
 type Reloaded struct {
@@ -41,10 +44,16 @@ func (d *Daemon) startControl() error {
 
 // command obeys a request by the control socket.
 func (d *Daemon) command(r admin.Request) (any, error) {
-	if r.Command != CommandReload {
+	c := change{asked: true}
+	switch r.Command {
+	case CommandReload:
+		c.why = "perch reload"
+	case CommandEdited:
+		c.why, c.noticed = "edited by a command", true
+	default:
 		return nil, fmt.Errorf("this host does not know the command %q: it may be older than the program that asks", r.Command)
 	}
-	problems, err := d.Reload("perch reload")
+	problems, err := d.reload(c)
 	answer := Reloaded{Taken: err == nil, Failed: err != nil || problems.HasErrors(), Problems: problems}
 	if problems == nil {
 		answer.Problems = config.Problems{}

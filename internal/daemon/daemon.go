@@ -316,8 +316,9 @@ type change struct {
 	// asked is set when somebody wants to know that it was done.
 	asked bool
 
-	// noticed is set when a file was seen to have changed. Whoever wrote it may
-	// have asked for a reload as well: what was taken over is not told again.
+	// noticed is set when a file is known to have changed, by a watch or from
+	// the command that edited it. The other one may have come before: what was
+	// taken over is not told again.
 	noticed bool
 }
 

@@ -57,8 +57,9 @@ func TestEditOfARunningHost(t *testing.T) {
 	if now := h.Worker(); now != worker {
 		t.Errorf("worker %d became %d", worker, now)
 	}
-	// startAt reloads once, and each edit does; that the watch sees it as well is no news.
-	if n := strings.Count(h.Stderr(), "configuration taken over"); n != 4 {
+	// Once for each edit, by the watch or by the command: who of the two comes
+	// second is silent, unless folders are so young that they may have changed.
+	if n := strings.Count(h.Stderr(), "configuration taken over"); n < 4 || n > 8 {
 		t.Errorf("three edits were taken over, and it is told %d times:\n%s", n-1, h.Stderr())
 	}
 
