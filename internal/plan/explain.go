@@ -158,6 +158,7 @@ func (p *Plan) explain(x *Explanation, u *url.URL, addr netip.Addr, r *exchange.
 		return x.refuse(answer(err))
 	}
 	x.locate(s, string(r.Target.Path))
+	x.limits(p, s)
 	from := s.reader.places[node]
 	if from == nil {
 		x.Problems = p.Problems
@@ -267,6 +268,21 @@ func (x *Explanation) locate(s *Site, path string) {
 		if a.path == m.app {
 			x.Application = &Named{a.path, a.dirs[0].missing.Pos.String()}
 			x.Pool = a.pool.name
+		}
+	}
+}
+
+// limits tells what holds for the site as a whole.
+func (x *Explanation) limits(p *Plan, s *Site) {
+	if p.server == nil {
+		return
+	}
+	const sites = "system.applicationHost/sites"
+	for _, e := range p.server.settings.Section(sites).Entries() {
+		if strings.EqualFold(e.Text("name"), s.Name) {
+			for _, child := range []string{"limits", "hsts"} {
+				x.element(sites+"/site/"+child, e.Child(child))
+			}
 		}
 	}
 }

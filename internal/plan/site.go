@@ -54,7 +54,9 @@ func (b *builder) site(def *definition) (*Site, error) {
 	}
 	s := &Site{Name: def.name, def: def, quota: new(exchange.Quota), bandwidth: new(throttle.Bandwidth)}
 	r := newReader(b.host, def, &s.problems)
+	r.known = b.told
 	s.reader = r
+	r.known = b.told
 	if prev != nil {
 		r.good, s.quota, s.bandwidth = prev.reader.good, prev.quota, prev.bandwidth
 	}
@@ -127,6 +129,7 @@ type reader struct {
 	report   func(config.Problems) // told what is found wrong
 	throttle exchange.Module       // nil: none
 	told     map[string]bool       // warnings that were given, by subject
+	known    map[string]bool       // lines that the plan has told, of all its sites
 
 	apps     map[string]*Application // by their path in lower case
 	limitsAt config.Pos              // of the limits of connections that hold
@@ -242,8 +245,10 @@ func (r *reader) open(path string) {
 }
 
 // tellLate logs problems that were found while serving, and keeps them for the
-// next plan, which has the site too if nothing changes.
+// next plan, which has the site too if nothing changes. What the plan has told,
+// of a file above the site, is no news.
 func (r *reader) tellLate(problems config.Problems) {
+	problems = slices.DeleteFunc(problems, func(p config.Problem) bool { return r.known[p.String()] })
 	r.tell(problems)
 	r.mu.Lock()
 	r.late = append(r.late, problems...)

@@ -2,7 +2,9 @@ package sites
 
 import (
 	"encoding/json"
+	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -37,6 +39,66 @@ func TestSitesShareAPort(t *testing.T) {
 		if status != c.status || status == 200 && body != c.body {
 			t.Errorf("%s%s at %s: %d %.80q, want %d %q", c.host, c.path, c.addr, status, body, c.status, c.body)
 		}
+	}
+}
+
+// TestPrecedenceOfBindings lets every binding of one port claim a little less
+// than the one before, and asks for what only that leaves to it.
+func TestPrecedenceOfBindings(t *testing.T) {
+	t.Parallel()
+	bindings := []string{ // the strongest first
+		"127.0.0.1:PORT:a.b.test", "*:PORT:a.b.test",
+		"127.0.0.1:PORT:*.b.test", "*:PORT:*.b.test",
+		"127.0.0.1:PORT:*.test", "*:PORT:*.test",
+		"127.0.0.1:PORT:", "*:PORT:", "[::1]:PORT:six.example",
+	}
+	s := newServer(t)
+	_, port := s.startAt(t, "*", func(port string) []string {
+		var sites []string
+		for i, b := range bindings {
+			name := fmt.Sprintf("site%d", i)
+			sites = append(sites, site(i+1, name, []string{strings.Replace(b, "PORT", port, 1)}, "/="+page(t, name)))
+		}
+		slices.Reverse(sites) // the order of the file does not count
+		return sites
+	})
+	for _, c := range []struct {
+		addr, host string
+		want       int
+	}{
+		{"127.0.0.1", "a.b.test", 0}, {"127.0.0.2", "a.b.test", 1}, {"[::1]", "A.B.test.", 1},
+		{"127.0.0.1", "x.b.test", 2}, {"127.0.0.2", "y.x.b.test:80", 3},
+		{"127.0.0.1", "b.test", 4}, {"127.0.0.2", "x.test", 5},
+		{"127.0.0.1", "test", 6}, {"127.0.0.1", "six.example", 6}, {"127.0.0.1", "[::1]", 6},
+		{"127.0.0.2", "example", 7}, {"[::1]", "[::1]", 7}, {"[::1]", "six.example", 8},
+	} {
+		if status, body := get(t, c.addr+":"+port, c.host, "/"); status != 200 || body != fmt.Sprintf("site%d", c.want) {
+			t.Errorf("%s at %s: %d %.40q, want that of %s", c.host, c.addr, status, body, bindings[c.want])
+		}
+	}
+}
+
+// A virtual directory has a folder of its own, the longest path counts, and
+// the web.config of the site holds in it.
+func TestVirtualDirectories(t *testing.T) {
+	t.Parallel()
+	root, media, deep, app := page(t, "root"), page(t, "media"), page(t, "deep"), page(t, "app")
+	harness.WriteFile(t, filepath.Join(root, "web.config"),
+		`<configuration><system.webServer><httpProtocol><customHeaders><add name="X-From" value="root" /></customHeaders></httpProtocol></system.webServer></configuration>`)
+	text := site(1, "a", []string{"127.0.0.1:0:"}, "/="+root, "/media/app="+app)
+	for path, folder := range map[string]string{"/media": media, "/Media/Deep": deep} {
+		text = strings.Replace(text, "</application>", fmt.Sprintf("<virtualDirectory path=%q physicalPath=%q /></application>", path, folder), 1)
+	}
+	h := newServer(t, text).start(t, 1)
+	for path, want := range map[string]string{
+		"/": "root", "/media/": "media", "/MEDIA/index.html": "media", "/media/deep/": "deep", "/media/app/": "app",
+	} {
+		if r := h.Get(path); r.Text() != want || r.Header.Get("X-From") != "root" {
+			t.Errorf("%s: %d %.40q %q", path, r.StatusCode, r.Text(), r.Header.Get("X-From"))
+		}
+	}
+	if r := h.Get("/mediatic/"); r.StatusCode != 404 {
+		t.Errorf("a path that only begins alike: %d", r.StatusCode)
 	}
 }
 
@@ -124,6 +186,14 @@ func TestExplainTellsWhoAnswers(t *testing.T) {
 		}
 		if code != wantCode || stderr != "" || !strings.Contains(stdout, "answer             "+want) || !strings.Contains(stdout, s.path+":4:") {
 			t.Errorf("%s: %d %q\n%s", path, code, stderr, stdout)
+		}
+	}
+	secure := newServer(t, limited(strings.Replace(site(1, "shop", []string{"*:443:shop.localhost"}, "/="+page(t, "root")), `"http"`, `"https"`, 1), `maxBandwidth="2048"`))
+	told, _, code := harness.Command(t, t.TempDir(), "explain", "https://shop.localhost/", "--config", secure.path)
+	for _, want := range []string{"certificate        a development certificate", "binding            https://shop.localhost:443  " + secure.path + ":",
+		"modules            throttle, ", `site/limits/@maxBandwidth="2048"  ` + secure.path + ":"} {
+		if code != 0 || !strings.Contains(told, want) {
+			t.Errorf("%d, and %q is not in\n%s", code, want, told)
 		}
 	}
 	stdout, _, code := harness.Command(t, t.TempDir(), "explain", "--json", "http://shop.test:"+port+"/api/x", "--config", s.path)
