@@ -174,6 +174,30 @@ func TestReopenThatCannotWiden(t *testing.T) {
 	awaits(t, first, waiting, dial(t, port))
 }
 
+// Where the narrow socket cannot listen after all, the wide one goes on.
+func TestHandOverToWhatCannotListen(t *testing.T) {
+	t.Parallel()
+	first, err := Open(mustParse(t, "http://*:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	port := first.Bindings[0].Port
+	next, err := first.Reopen(mustParse(t, fmt.Sprintf("http://127.0.0.1:%d", port)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer next.Close()
+	if next.Sockets[0].opened().begin == nil {
+		t.Skip("this system lets it listen at once")
+	}
+	next.Sockets[0].opened().Listener.Close()
+	if err := first.HandOver(next, time.Now()); err == nil || next.Leaving() {
+		t.Errorf("%v, leaving %v", err, next.Leaving())
+	}
+	awaits(t, next, dial(t, port))
+}
+
 // dial connects to a port of 127.0.0.1 and returns the address it has there.
 func dial(t *testing.T, port uint16) string {
 	t.Helper()

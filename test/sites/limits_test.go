@@ -3,10 +3,12 @@ package sites
 import (
 	"bytes"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -63,14 +65,16 @@ func ways() []way {
 // name.test or name.localhost.
 func (w way) dial(t *testing.T, h *harness.Host, name string) asker {
 	t.Helper()
-	host, scheme, c := name+".test", "http", harness.Dial(t, "127.0.0.1:"+portOf(h.URLs[0]))
+	host, scheme, url := name+".test", "http", h.URLs[0]
 	if w.secure {
-		host, scheme = name+".localhost", "https"
+		host, scheme, url = name+".localhost", "https", h.URLs[1]
+	}
+	c := harness.Dial(t, "127.0.0.1:"+portOf(url))
+	if w.secure {
 		set := h.TLS(host)
 		if w.multi {
 			set.NextProtos = []string{"h2"}
 		}
-		c = harness.Dial(t, "127.0.0.1:"+portOf(h.URLs[1]))
 		c.Conn = tls.Client(c.Conn, set)
 		c.In.Reset(c.Conn)
 	}
@@ -202,6 +206,46 @@ func TestBandwidthOfASite(t *testing.T) {
 			// One second's bytes go at once; then the rate holds.
 			if took, least := time.Since(begin), time.Duration(sent-rate)*time.Second/rate; took < least {
 				t.Errorf("%d bytes came within %v, want %v at least", sent, took, least)
+			}
+		})
+	}
+}
+
+// TestWhoWaitsForBandwidth holds that a response with an hour to go ends with
+// its client, and with the second signal to stop.
+func TestWhoWaitsForBandwidth(t *testing.T) {
+	t.Parallel()
+	for _, w := range ways() {
+		t.Run(w.name, func(t *testing.T) {
+			t.Parallel()
+			folder := page(t, "a")
+			harness.WriteFile(t, filepath.Join(folder, "large.bin"), string(harness.Pattern(4_000_000)))
+			s := newServer(t, limited(secured(site(1, "a", []string{"127.0.0.1:0:a.test", "127.0.0.1:0:a.localhost"}, "/="+folder)), `maxBandwidth="1024"`))
+			h := s.start(t, 2)
+			begin := func() asker {
+				c := w.dial(t, h, "a")
+				switch c := c.(type) {
+				case plainAsker:
+					c.Send("GET /large.bin HTTP/1.1\r\nHost: " + c.host + "\r\n\r\n")
+					if _, err := c.In.ReadString('\n'); err != nil {
+						t.Fatal(err)
+					}
+				case *multiplexed:
+					if err := errors.Join(c.open("GET", "/large.bin", true), c.await()); err != nil {
+						t.Fatal(err)
+					}
+				}
+				return c
+			}
+			idle := harness.Descriptors(h.Pid)
+			begin().Close()
+			harness.Eventually(t, func() bool { return harness.Descriptors(h.Pid) <= idle }, "the connection of who has left is closed")
+			begin()
+			h.Signal(syscall.SIGTERM)
+			h.AwaitStderr("requests in flight may end")
+			h.Signal(syscall.SIGTERM)
+			if code := h.Wait(); code != 1 {
+				t.Errorf("exit code %d, want that of requests that were cut", code)
 			}
 		})
 	}
