@@ -157,15 +157,7 @@ func (h *Host) Worker() int {
 // WebSocket opens a WebSocket on a target, which is closed with the test.
 func (h *Host) WebSocket(target string, o *websocket.DialOptions) *websocket.Conn {
 	h.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), Limit)
-	defer cancel()
-	if o == nil {
-		o = &websocket.DialOptions{}
-	}
-	if o.HTTPClient == nil {
-		o.HTTPClient = &http.Client{Transport: h.client.Transport}
-	}
-	c, res, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(h.URL, "http")+target, o)
+	c, res, err := h.TryWebSocket(target, o)
 	if err != nil {
 		status := 0
 		if res != nil {
@@ -173,9 +165,29 @@ func (h *Host) WebSocket(target string, o *websocket.DialOptions) *websocket.Con
 		}
 		h.t.Fatalf("WebSocket %s: %v (status %d)", target, err, status)
 	}
+	return c
+}
+
+// TryWebSocket is WebSocket for one that may be refused.
+func (h *Host) TryWebSocket(target string, o *websocket.DialOptions) (*websocket.Conn, *http.Response, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), Limit)
+	defer cancel()
+	if o == nil {
+		o = &websocket.DialOptions{}
+	}
+	if o.HTTPClient == nil {
+		o.HTTPClient = &http.Client{Transport: h.client.Transport}
+		if h.http2 {
+			o.HTTPClient.Transport = tunnel{h.trust}
+		}
+	}
+	c, res, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(h.URL, "http")+target, o)
+	if err != nil {
+		return nil, res, err
+	}
 	c.SetReadLimit(4 << 20)
 	h.t.Cleanup(func() { c.CloseNow() })
-	return c
+	return c, res, nil
 }
 
 // TLS is what clients of the host need for a server of this name.

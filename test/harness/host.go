@@ -263,8 +263,8 @@ func (h *Host) Addr() string {
 	return u.Host
 }
 
-// HTTP2 returns the same host for requests over HTTP/2, on clear connections
-// with prior knowledge. Raw connections and WebSockets stay as they are.
+// HTTP2 returns the same host for requests and WebSockets over HTTP/2, on clear
+// connections with prior knowledge. Raw connections stay as they are.
 func (h *Host) HTTP2() *Host {
 	c := *h
 	c.http2 = true

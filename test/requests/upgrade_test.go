@@ -13,7 +13,7 @@ import (
 
 // upgradeCases are about WebSockets.
 var upgradeCases = []exchangeCase{
-	{name: "WebSocketEcho", framing: true, webSocket: true, run: func(t *testing.T, h *harness.Host, app harness.App) {
+	{name: "WebSocketEcho", webSocket: true, run: func(t *testing.T, h *harness.Host, app harness.App) {
 		ctx, cancel := context.WithTimeout(t.Context(), harness.Limit)
 		defer cancel()
 		c := h.WebSocket("/ws", nil)
@@ -25,7 +25,7 @@ var upgradeCases = []exchangeCase{
 			t.Errorf("close: %v", err)
 		}
 	}},
-	{name: "WebSocketClosedByApplication", framing: true, webSocket: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
+	{name: "WebSocketClosedByApplication", webSocket: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
 		ctx, cancel := context.WithTimeout(t.Context(), harness.Limit)
 		defer cancel()
 		c := h.WebSocket("/ws", nil)
@@ -37,15 +37,13 @@ var upgradeCases = []exchangeCase{
 			t.Errorf("read: %v, want a close frame with 1000 and the reason bye", err)
 		}
 	}},
-	{name: "WebSocketSubprotocol", framing: true, webSocket: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
+	{name: "WebSocketSubprotocol", webSocket: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
 		c := h.WebSocket("/ws", &websocket.DialOptions{Subprotocols: []string{"chat.v2", "chat.v1"}})
 		if got := c.Subprotocol(); got != "chat.v2" {
 			t.Errorf("subprotocol %q, want chat.v2", got)
 		}
 	}},
 	{name: "WebSocketCompression", framing: true, webSocket: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
-		ctx, cancel := context.WithTimeout(t.Context(), harness.Limit)
-		defer cancel()
 		c := h.Dial()
 		c.Send(upgrade("/ws", "Sec-WebSocket-Extensions: permessage-deflate"))
 		head, err := readHead(c.In)
@@ -55,6 +53,10 @@ var upgradeCases = []exchangeCase{
 		if strings.Contains(strings.ToLower(head), "sec-websocket-extensions") {
 			t.Errorf("an extension was agreed on: %q", head)
 		}
+	}},
+	{name: "WebSocketOffersCompression", webSocket: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
+		ctx, cancel := context.WithTimeout(t.Context(), harness.Limit)
+		defer cancel()
 		ws := h.WebSocket("/ws", &websocket.DialOptions{CompressionMode: websocket.CompressionContextTakeover})
 		echo(ctx, t, ws, websocket.MessageText, strings.Repeat("works all the same ", 100))
 	}},
@@ -72,11 +74,9 @@ var upgradeCases = []exchangeCase{
 			}
 		}
 	}},
-	{name: "WebSocketRefusedByApplication", framing: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
-		c := h.Dial()
-		c.Send(upgrade("/status?code=403&body=no"))
-		if r := c.Response("GET"); r.StatusCode == 101 || r.StatusCode < 400 {
-			t.Errorf("answered %d", r.StatusCode)
+	{name: "WebSocketRefusedByApplication", run: func(t *testing.T, h *harness.Host, _ harness.App) {
+		if _, res, err := h.TryWebSocket("/status?code=403&body=no", nil); res == nil || res.StatusCode < 400 {
+			t.Errorf("answered %v, %v", res, err)
 		}
 	}},
 	{name: "WebSocketOverHTTP10", framing: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
