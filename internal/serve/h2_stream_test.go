@@ -87,6 +87,26 @@ func TestH2EarlyAnswer(t *testing.T) {
 	}
 }
 
+// A body that comes without a length and turns out to be empty is a body
+// still, however soon its end is known: without one, and without a length, an
+// application may refuse a POST (411).
+func TestH2EmptyBody(t *testing.T) {
+	t.Parallel()
+	c := onSockets(t, Settings{}, exchange.HandlerFunc(func(x *exchange.Exchange) error {
+		return answer(x, 200, fmt.Sprintf("%d %s", x.Request.Length, x.Request.Header.Get(exchange.ContentLength)))
+	})).dial2()
+	for range 100 {
+		id := c.open(false, head("POST", "/")...)
+		c.fr.WriteData(id, true, nil)
+		if got := c.answer(id); got != h2ok("-1 ") && got != h2ok("0 0") {
+			t.Fatalf("length and field: %q", got)
+		}
+	}
+	if got := c.answer(c.open(true, head("POST", "/")...)); got != h2ok("0 ") {
+		t.Errorf("without a body: %q", got)
+	}
+}
+
 // A body with a length that is not kept is never seen whole, and a small one
 // not at all.
 func TestH2LengthsThatLie(t *testing.T) {

@@ -65,13 +65,20 @@ func (st *h2stream) begin(c *h2conn) {
 	st.out.reset()
 }
 
+// noLength is the value of Content-Length for an empty body. Never written.
+var noLength = []byte("0")
+
 // start is called when all that came with the head is known too: a body that
-// is whole has a length. The lock is held.
+// is whole has a length. One that is empty says so in a field: a POST that had
+// neither body nor length might be refused (411). The lock is held.
 func (st *h2stream) start() {
 	r := &st.x.Request
 	if r.Length < 0 && st.Ended() && len(st.body.trailer.Fields) == 0 {
 		r.Length = int64(len(st.body.buf))
 		st.body.length, st.body.sent = r.Length, r.Length == 0
+		if r.Length == 0 {
+			r.Header.Add(exchange.ContentLength, noLength)
+		}
 	}
 	if r.Upgrade != nil {
 		st.out.key = websocketKey()

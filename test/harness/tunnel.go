@@ -1,5 +1,7 @@
 package harness
 
+//lint:file-ignore SA1019 net/http, which is to be used instead, refuses to send :protocol.
+
 import (
 	"context"
 	"crypto/sha1"
@@ -21,7 +23,6 @@ type tunnel struct{ trust *tls.Config }
 
 // RoundTrip implements http.RoundTripper.
 func (w tunnel) RoundTrip(upgrade *http.Request) (*http.Response, error) {
-	//lint:ignore SA1019 what net/http has instead sends no :protocol
 	t := &http2.Transport{TLSClientConfig: w.trust}
 	if upgrade.URL.Scheme == "http" {
 		t.AllowHTTP = true

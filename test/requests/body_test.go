@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -44,6 +45,13 @@ var bodyCases = []exchangeCase{
 		for _, chunked := range []bool{false, true} {
 			if got := upload(t, h, limit, chunked); got.Bytes != limit || got.SHA256 != want {
 				t.Errorf("chunked %v: the application read %d bytes with hash %s, want %d and %s", chunked, got.Bytes, got.SHA256, limit, want)
+			}
+		}
+	}},
+	{name: "UploadIsRefusedBeyondTheLimit", run: func(t *testing.T, h *harness.Host, _ harness.App) {
+		for _, fields := range [][]string{{fmt.Sprintf("Content-Length: %d", limit+1)}, nil} {
+			if r := h.Do("POST", "/upload", fields, pattern(limit+1)); r.StatusCode != 413 {
+				t.Errorf("with %q: answered %d, want 413", fields, r.StatusCode)
 			}
 		}
 	}},
@@ -87,6 +95,11 @@ var bodyCases = []exchangeCase{
 			harness.SameBytes(t, r.Bytes, body)
 		}
 	}},
+	{name: "EmptyBody", run: func(t *testing.T, h *harness.Host, _ harness.App) {
+		if got := upload(t, h, 0, false); got.Bytes != 0 {
+			t.Errorf("the application read %d bytes", got.Bytes)
+		}
+	}},
 	{name: "EmptyBodies", framing: true, run: func(t *testing.T, h *harness.Host, app harness.App) {
 		c := h.Dial()
 		for _, framing := range []string{"Content-Length: 0\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "\r\n"} {
@@ -99,12 +112,20 @@ var bodyCases = []exchangeCase{
 			}
 		}
 	}},
-	{name: "RequestTrailers", framing: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
-		c := h.Dial()
-		c.Send("POST /upload HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sent\r\n\r\n" +
-			"5\r\nhello\r\n0\r\nX-Sent: behind\r\n\r\n")
-		if r := c.Response("POST"); !strings.Contains(strings.ToLower(r.Text()), `"x-sent":"behind"`) || !strings.Contains(r.Text(), `"bytes":5`) {
-			t.Errorf("the application saw %s", r.Text())
+	{name: "RequestTrailers", run: func(t *testing.T, h *harness.Host, _ harness.App) {
+		req, err := http.NewRequest("POST", h.URL+"/upload", struct{ io.Reader }{strings.NewReader("hello")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Trailer = http.Header{"X-Sent": {"behind"}}
+		res, err := h.Client().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		text, err := io.ReadAll(res.Body)
+		if !strings.Contains(strings.ToLower(string(text)), `"x-sent":"behind"`) || !strings.Contains(string(text), `"bytes":5`) {
+			t.Errorf("the application saw %s, %v", text, err)
 		}
 	}},
 	{name: "ResponseTrailers", run: func(t *testing.T, h *harness.Host, app harness.App) {

@@ -2,8 +2,11 @@ package requests
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -26,12 +29,12 @@ var identityCases = []exchangeCase{
 			t.Errorf("the application saw %+v", s)
 		}
 	}},
-	{name: "RemoteAddressAndPort", framing: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
-		c := h.Dial()
-		c.Send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-		want := fmt.Sprintf(`"remote":"%s"`, c.LocalAddr())
-		if r := c.Response("GET"); !strings.Contains(r.Text(), want) {
-			t.Errorf("the application saw %s, want %s", r.Text(), want)
+	{name: "RemoteAddressAndPort", run: func(t *testing.T, h *harness.Host, _ harness.App) {
+		want := ""
+		ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) { want = c.Conn.LocalAddr().String() }})
+		r, err := h.TryContext(ctx, "GET", "/", nil, nil)
+		if err != nil || !strings.Contains(r.Text(), fmt.Sprintf(`"remote":"%s"`, want)) {
+			t.Errorf("the application saw %s, %v, want %s", r.Text(), err, want)
 		}
 	}},
 	{name: "ForwardedForIsAppended", run: func(t *testing.T, h *harness.Host, app harness.App) {
@@ -49,14 +52,14 @@ var identityCases = []exchangeCase{
 			t.Errorf("X-Forwarded-For is %q, want %q", got, want)
 		}
 	}},
-	{name: "RawTargetIsPassedOn", framing: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
+	{name: "RawTargetIsPassedOn", run: func(t *testing.T, h *harness.Host, _ harness.App) {
 		for _, target := range []string{"/a%20b", "/caf%C3%A9?x=%2F&y=a+b", "/a%2Cb;c=1", "/%7Euser/x", "/?", "/a?b?c"} {
 			if got := seen(t, h, target); got.RawTarget != target {
 				t.Errorf("target %s arrived as %s", target, got.RawTarget)
 			}
 		}
 	}},
-	{name: "DotSegmentsAreRemoved", framing: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
+	{name: "DotSegmentsAreRemoved", run: func(t *testing.T, h *harness.Host, _ harness.App) {
 		for target, want := range map[string]string{
 			"/a/./b": "/a/b", "/a/../b": "/b", "/a/%2e%2E/b": "/b", "/a/b/..": "/a/", `/a\b`: "/a/b", "//a///b": "/a/b",
 		} {
@@ -65,9 +68,7 @@ var identityCases = []exchangeCase{
 			}
 		}
 		for _, target := range []string{"/../b", "/a/../../b", "/%2e%2e/b", `/a\..\..\b`} {
-			c := h.Dial()
-			c.Send("GET " + target + " HTTP/1.1\r\nHost: a\r\n\r\n")
-			if r := c.Response("GET"); r.StatusCode != 400 {
+			if r := raw(t, h, target); r.StatusCode != 400 {
 				t.Errorf("target %s, which leads above the root, answered %d, want 400", target, r.StatusCode)
 			}
 		}
@@ -126,12 +127,26 @@ var identityCases = []exchangeCase{
 	}},
 }
 
-// seen sends a target as it is.
-func seen(t *testing.T, h *harness.Host, target string) harness.Seen {
+// raw sends a target as it is.
+func raw(t *testing.T, h *harness.Host, target string) *harness.Response {
 	t.Helper()
-	c := h.Dial()
-	c.Send("GET " + target + " HTTP/1.1\r\nHost: a\r\n\r\n")
-	var s harness.Seen
-	harness.Decode(t, c.Response("GET"), &s)
+	path, query, has := strings.Cut(target, "?")
+	u := &url.URL{Scheme: h.Scheme(), Host: h.Addr(), Opaque: path, RawQuery: query, ForceQuery: has}
+	if strings.HasPrefix(path, "//") { // Opaque would be an absolute form
+		u.Opaque, u.Path = "", path
+	}
+	res, err := h.Client().Do(&http.Request{Method: "GET", URL: u, Header: http.Header{}})
+	if err != nil {
+		t.Fatalf("%s: %v", target, err)
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	return &harness.Response{Response: res, Bytes: text, Err: err}
+}
+
+// seen is what the application sees of it.
+func seen(t *testing.T, h *harness.Host, target string) (s harness.Seen) {
+	t.Helper()
+	harness.Decode(t, raw(t, h, target), &s)
 	return s
 }

@@ -3,8 +3,10 @@ package requests
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -41,27 +43,37 @@ var streamCases = []exchangeCase{
 			t.Errorf("got %q, %v", r.Text(), r.Header)
 		}
 	}},
-	{name: "FullDuplexEcho", framing: true, run: func(t *testing.T, h *harness.Host, app harness.App) {
+	{name: "FullDuplexEcho", run: func(t *testing.T, h *harness.Host, app harness.App) {
 		// Every line is echoed before the next is sent.
-		c := h.Dial()
-		c.Send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n")
-		c.Send("7\r\nline 0\n\r\n")
-		head, err := readHead(c.In)
-		if err != nil || !strings.HasPrefix(head, "HTTP/1.1 200 ") || !strings.Contains(strings.ToLower(head), "transfer-encoding: chunked") {
-			t.Fatalf("head %q, %v", head, err)
+		in, out := io.Pipe()
+		defer out.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), harness.Limit)
+		defer cancel()
+		req, err := http.NewRequestWithContext(ctx, "POST", h.URL+"/echo", in)
+		if err != nil {
+			t.Fatal(err)
 		}
+		req.Header.Set("Content-Type", "text/plain")
+		defer context.AfterFunc(ctx, func() { out.CloseWithError(ctx.Err()) })() // the client waits for the end of its body even then
+		go io.WriteString(out, "line 0\n")
+		res, err := h.Client().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		lines := bufio.NewReader(res.Body)
 		for i := range 20 {
+			want := fmt.Sprintf("line %d\n", i)
 			if i > 0 {
-				text := fmt.Sprintf("line %d\n", i)
-				c.Send(fmt.Sprintf("%x\r\n%s\r\n", len(text), text))
+				io.WriteString(out, want)
 			}
-			if got, want := readChunk(t, c.In), fmt.Sprintf("line %d\n", i); got != want {
-				t.Fatalf("chunk %q, want %q", got, want)
+			if got, err := lines.ReadString('\n'); got != want {
+				t.Fatalf("line %q, %v, want %q", got, err, want)
 			}
 		}
-		c.Send("0\r\n\r\n")
-		if got := readChunk(t, c.In); got != "" {
-			t.Errorf("last chunk %q", got)
+		out.Close()
+		if rest, err := io.ReadAll(lines); len(rest) > 0 || err != nil {
+			t.Errorf("then %q, %v", rest, err)
 		}
 	}},
 	{name: "SlowClient", framing: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
@@ -89,25 +101,27 @@ var streamCases = []exchangeCase{
 			harness.Within(t, 5*time.Second, func() bool { return state().Seen }, "%s: the application sees that its client has gone", query)
 		}
 	}},
-	{name: "AbortedUpload", framing: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
+	{name: "AbortedUpload", run: func(t *testing.T, h *harness.Host, _ harness.App) {
 		for range 20 {
-			c := h.Dial()
-			c.Send("POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n" + strings.Repeat("x", 50_000))
-			c.SetLinger(0)
-			c.Close()
+			in, out := io.Pipe()
+			go func() {
+				io.WriteString(out, strings.Repeat("x", 50_000))
+				out.CloseWithError(errors.New("enough"))
+			}()
+			if r, err := h.Try("POST", "/upload", []string{"Content-Length: 1000000"}, in); err == nil {
+				t.Errorf("an upload that was broken off answered %d", r.StatusCode)
+			}
 		}
 		if got := upload(t, h, 100_000, false); got.Bytes != 100_000 {
 			t.Errorf("after aborted uploads the application read %d bytes of 100000", got.Bytes)
 		}
 	}},
-	{name: "ApplicationCutsTheConnection", framing: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
+	{name: "ApplicationCutsTheConnection", run: func(t *testing.T, h *harness.Host, _ harness.App) {
 		if r := h.Do("POST", "/abort", nil, strings.NewReader("once")); r.StatusCode != 502 {
 			t.Errorf("cut before the head: answered %d, want 502", r.StatusCode)
 		}
-		c := h.Dial()
-		c.Send("GET /abort?head=1 HTTP/1.1\r\nHost: a\r\n\r\n")
 		// The reset may overtake the head of the response.
-		if r := c.Response("GET"); (r.StatusCode != 200 || r.Err == nil) && r.StatusCode != 502 {
+		if r := h.Get("/abort?head=1"); (r.StatusCode != 200 || r.Err == nil) && r.StatusCode != 502 {
 			t.Errorf("cut in the body: %d, error %v: the client was told that the response is whole", r.StatusCode, r.Err)
 		}
 		h.Worker()
@@ -140,21 +154,4 @@ func readHead(in *bufio.Reader) (string, error) {
 			return head.String(), err
 		}
 	}
-}
-
-func readChunk(t *testing.T, in *bufio.Reader) string {
-	t.Helper()
-	var size int
-	line, err := in.ReadString('\n')
-	if err == nil {
-		_, err = fmt.Sscanf(strings.TrimSpace(line), "%x", &size)
-	}
-	if err != nil {
-		t.Fatalf("chunk size %q: %v", line, err)
-	}
-	piece := make([]byte, size+2)
-	if _, err := io.ReadFull(in, piece); err != nil {
-		t.Fatalf("chunk of %d: %v", size, err)
-	}
-	return string(piece[:size])
 }

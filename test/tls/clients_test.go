@@ -59,7 +59,7 @@ func serveSites(t *testing.T) *served {
 		{"one.localhost", ""},
 		{"two.localhost", ""},
 		{"pem.test", fmt.Sprintf(`certificateFile="%s"`, s.own.file("site.pem", "pem.test"))},
-		{"pfx.test", fmt.Sprintf(`certificateFile="%s" certificatePassword="secret"`, s.own.pfx("site.pfx", "secret", "pfx.test"))},
+		{"pfx.test", fmt.Sprintf(`certificateFile="%s" certificatePassword="%%SITE_PASSWORD%%"`, s.own.pfx("site.pfx", "secret", "pfx.test"))},
 	} {
 		s.places = append(s.places, place{p.host, fmt.Sprintf("https://%s:%d", p.host, s.port)})
 		fmt.Fprintf(&sites, `<site name="%s" id="%d"><application path="/"><virtualDirectory path="/" physicalPath="%s" /></application>`+
@@ -68,7 +68,7 @@ func serveSites(t *testing.T) *served {
 	}
 	config := filepath.Join(t.TempDir(), "applicationHost.config")
 	harness.WriteFile(t, config, "<configuration><system.applicationHost><sites>\n"+sites.String()+"</sites></system.applicationHost></configuration>\n")
-	s.Host = harness.Start(t, harness.Run{Config: config, Lines: len(s.places)})
+	s.Host = harness.Start(t, harness.Run{Config: config, Lines: len(s.places), Env: []string{"SITE_PASSWORD=secret"}})
 	var roots []byte
 	for _, path := range []string{s.Roots(), s.own.path} {
 		text, err := os.ReadFile(path)

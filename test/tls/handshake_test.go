@@ -116,3 +116,29 @@ func TestSitesOfOnePort(t *testing.T) {
 		fmt.Sprintf("certificate of https://locked.test:%d: %s: the password is wrong", port, locked),
 		"PC055: the https binding of site none has no certificate")
 }
+
+// Without SNI in its sslFlags, a binding's certificate is that of the address:
+// it is shown to whoever asks for nobody, or for somebody unknown.
+func TestDefaultCertificate(t *testing.T) {
+	t.Parallel()
+	a := newAuthority(t)
+	mixed, legacy := free(t), free(t)
+	config := serverFile(t, map[string]string{
+		"named":  https(mixed, "named.test", `sslFlags="1" certificateFile="`+a.file("named.pem", "named.test")+`"`),
+		"rest":   https(mixed, "", `certificateFile="`+a.file("rest.pem", "rest.test")+`"`),
+		"legacy": https(legacy, "legacy.test", `certificateFile="`+a.file("legacy.pem", "legacy.test")+`"`),
+	})
+	harness.Start(t, harness.Run{Config: config, Lines: 3, Roots: a.path})
+	for _, c := range []struct {
+		port      int
+		ask, want string
+	}{
+		{mixed, "named.test", "named.test"}, {mixed, "rest.test", "rest.test"}, {mixed, "unknown.test", "rest.test"}, {mixed, "", "rest.test"},
+		{legacy, "legacy.test", "legacy.test"}, {legacy, "unknown.test", "legacy.test"}, {legacy, "", "legacy.test"},
+	} {
+		s, err := shake(fmt.Sprintf("127.0.0.1:%d", c.port), &tls.Config{InsecureSkipVerify: true, ServerName: c.ask})
+		if err != nil || s.PeerCertificates[0].VerifyHostname(c.want) != nil {
+			t.Errorf("asked for %q: %v, want the certificate of %s", c.ask, err, c.want)
+		}
+	}
+}
