@@ -22,6 +22,7 @@ type conn struct {
 	sock   *sockio.Conn
 	facts  exchange.Conn
 	tie    exchange.Tie // is facts.Site
+	greets *Listener    // whose TLS handshake has yet to begin, nil for none
 
 	// h2 drives the connection once it is one of HTTP/2, nil before.
 	h2 atomic.Pointer[h2conn]
@@ -102,6 +103,10 @@ func (c *conn) Drop() {
 func (c *conn) Wake() {
 	if h := c.h2.Load(); h != nil {
 		h.wake()
+		return
+	}
+	if c.greets != nil {
+		c.runSecure()
 		return
 	}
 	c.run(true)

@@ -205,11 +205,16 @@ func (s *Server) start(nc net.Conn, l *Listener) {
 	s.conns[c] = struct{}{}
 	s.mu.Unlock()
 	s.open.Add(1)
+	c.idle.Store(true) // nothing is lost if all ends now
 	if l.TLS != nil {
-		go c.runSecure(l)
+		c.greets = l
+		if !c.sock.Park(c.set.HeaderTime) {
+			c.sock.LimitRead(c.set.HeaderTime)
+			go c.runSecure()
+		}
 		return
 	}
-	if c.idle.Store(true); !c.sock.Park(c.set.IdleTime) {
+	if !c.sock.Park(c.set.IdleTime) {
 		go c.run(false)
 	}
 }

@@ -7,14 +7,22 @@ import (
 	"github.com/perchserver/perch/internal/exchange"
 	"github.com/perchserver/perch/internal/http1"
 	"github.com/perchserver/perch/internal/http2"
+	"github.com/perchserver/perch/internal/sockio"
 )
 
-// runSecure makes the connection a TLS one. It is served with the protocol that
-// the handshake has agreed on, beginning with what came behind it.
-func (c *conn) runSecure(l *Listener) {
+// runSecure makes the connection a TLS one, once the client has begun. It is
+// served with the protocol that the handshake has agreed on, beginning with what
+// came behind it. The task that it may run on leaves its loop, and brings a stack
+// that has seen handshakes before.
+func (c *conn) runSecure() {
 	defer c.survive()
 	c.sock.Leave()
+	l := c.greets
+	c.greets = nil
 	switch {
+	case c.sock.Aborted() || c.sock.Expired():
+		c.failed(sockio.ErrLimit)
+		c.close()
 	case !c.secure(l):
 		c.Drop()
 		c.close()
@@ -27,14 +35,12 @@ func (c *conn) runSecure(l *Listener) {
 	}
 }
 
-// secure does the handshake, within the header time. It reports whether the
-// connection goes on.
+// secure does the handshake, within the header time, which runs since the
+// connection was accepted. It reports whether the connection goes on.
 func (c *conn) secure(l *Listener) bool {
-	c.idle.Store(true) // nothing is lost if all ends now
-	c.sock.LimitRead(c.set.HeaderTime)
 	t := tls.Server(c.sock.Transport(), l.TLS)
 	if err := t.Handshake(); err != nil {
-		c.set.Log.Debug("no TLS connection", "connection", c.facts.ID(), "remote", c.facts.RemoteText, "err", err)
+		c.failed(err)
 		if c.idle.CompareAndSwap(true, false) {
 			c.refuseClear(err)
 		}
@@ -48,6 +54,11 @@ func (c *conn) secure(l *Listener) bool {
 	}
 	c.facts.TLS = &state
 	return c.idle.CompareAndSwap(true, false)
+}
+
+// failed notes a handshake that came to nothing.
+func (c *conn) failed(err error) {
+	c.set.Log.Debug("no TLS connection", "connection", c.facts.ID(), "remote", c.facts.RemoteText, "err", err)
 }
 
 // refuseClear answers a client that speaks HTTP where it should speak TLS.
