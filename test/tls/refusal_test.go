@@ -152,9 +152,7 @@ func TestStalledHandshakes(t *testing.T) {
 		c := harness.Dial(t, h.Addr())
 		c.Send(hello[:1+i%len(hello)/2])
 	}
-	if n := h.Established() - idle; n < clients/2 {
-		t.Fatalf("%d of %d clients are connected: the header time is too short for this machine", n, clients)
-	}
+	harness.Within(t, 2*time.Second, func() bool { return h.Established()-idle > clients/2 }, "most clients are connected")
 	const each = 32 << 10
 	if grown := harness.Memory(h.Pid) - before; grown > clients*each {
 		t.Errorf("%d handshakes hold %d KB each", clients, grown>>10/clients)
