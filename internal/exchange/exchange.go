@@ -303,6 +303,10 @@ type Body interface {
 	// counts as read.
 	Buffered() ([]byte, bool)
 
+	// Unread takes it back that what Buffered has returned counts as read, so
+	// that the exchange can be served again. Nothing was read since.
+	Unread()
+
 	// Unhurried lets the client pause for as long as it likes: the body is a
 	// stream of messages, and no upload. It is called before reading.
 	Unhurried()

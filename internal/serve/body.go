@@ -20,6 +20,7 @@ type body struct {
 	sent    bool // all of it was read
 	expect  bool // the client waits to be asked
 	count   int64
+	held    int   // bytes that Buffered has returned
 	most    int64 // negative: no limit
 	decoder http1.Chunked
 	trailer exchange.Header
@@ -42,6 +43,7 @@ func (b *body) reset() {
 	b.decoder.Reset()
 	b.left, b.chunked, b.sent = r.Length, r.Length < 0, r.Length == 0
 	b.expect = s.framing.Expect && !b.sent
+	b.held = 0
 	b.count, b.most, b.patience, b.unhurried, b.err = 0, -1, sockio.Credit{}, false, nil
 	b.interrupted.Store(false)
 }
@@ -68,7 +70,17 @@ func (b *body) Buffered() ([]byte, bool) {
 	s.r += len(p)
 	b.unexpect()
 	b.took(len(p))
+	b.held = len(p)
 	return p, true
+}
+
+// Unread implements exchange.Body.
+func (b *body) Unread() {
+	if b.held > 0 {
+		b.s.r -= b.held
+		b.took(-b.held)
+		b.held, b.sent = 0, false
+	}
 }
 
 // Unhurried implements exchange.Body.

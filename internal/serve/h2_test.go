@@ -66,6 +66,8 @@ func testH2Exchanges(t *testing.T, on starter) {
 		{"length 0", post("/echo", "", "content-length: 0"), h2ok("")},
 		{"no length", post("/echo", "hello"), h2ok("hello")},
 		{"buffered", post("/buffered", "hello", "content-length: 5"), h2ok("true hello")},
+		{"unread", post("/unread", "hello", "content-length: 5"), h2ok("hello true hello false hello <nil>")},
+		{"unread and left", post("/unread?left", "hello", "content-length: 5"), h2ok("left")},
 		{"not read", post("/ignore", "hello"), h2ok("ignored")},
 		{"read in part", post("/part", "hello"), h2ok("began hel")},
 		{"large", post("/echo", strings.Repeat("x", 16000)), h2ok(strings.Repeat("x", 16000))},

@@ -25,6 +25,8 @@ type h2body struct {
 	err     error
 	trailer exchange.Header
 	wait    h2wait
+	held    []byte // what Buffered has returned
+	again   int    // bytes of buf that the client has back already
 
 	interrupted bool
 	unhurried   bool // the client may pause
@@ -51,7 +53,8 @@ func (b *h2body) reset() {
 
 // end gives back what was not read. The lock is held.
 func (b *h2body) end() {
-	b.st.c.h2.Taken(&b.st.Stream, len(b.buf)-b.r)
+	b.st.c.h2.Taken(&b.st.Stream, len(b.buf)-b.r-b.again)
+	b.again = 0
 	b.r = 0
 	if b.buf = b.buf[:0]; cap(b.buf) > bulkSize {
 		b.buf = nil
@@ -116,7 +119,9 @@ func (b *h2body) took(n int) {
 	b.r += n
 	b.count += int64(n)
 	b.wait.moved(b.st.c, n)
-	b.st.c.h2.Taken(&b.st.Stream, n)
+	again := min(n, b.again)
+	b.again -= again
+	b.st.c.h2.Taken(&b.st.Stream, n-again)
 	if b.r == len(b.buf) {
 		b.r, b.buf = 0, b.buf[:0]
 		b.sent = b.st.Ended()
@@ -247,10 +252,23 @@ func (b *h2body) Buffered() ([]byte, bool) {
 		return nil, false
 	}
 	p := b.buf[b.r:]
+	b.held = p
 	b.took(len(p))
 	b.sent = true
 	c.flush()
 	return p, true
+}
+
+// Unread implements exchange.Body.
+func (b *h2body) Unread() {
+	c := b.st.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(b.held) > 0 { // the stream has ended: nothing has come since
+		b.buf, b.r, b.again = b.held, 0, len(b.held)
+		b.count -= int64(len(b.held))
+		b.held, b.sent = nil, false
+	}
 }
 
 // Unhurried implements exchange.Body.

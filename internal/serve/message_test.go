@@ -62,6 +62,8 @@ func testConversations(t *testing.T, on starter) {
 		{"length, read in part", post("/part", "hello") + next, ok("began hel") + after},
 		{"a request inside a body", post("/ignore", get("/evil")) + next, ok("ignored") + after},
 		{"buffered", post("/buffered", "hello") + next, ok("true hello") + after},
+		{"unread", post("/unread", "hello") + next, ok("hello true hello false hello <nil>") + after},
+		{"unread and left", post("/unread?left", "hello") + next, ok("left") + after},
 		{"chunks", chunked("/echo", "3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n") + next, ok("abcde") + after},
 		{"chunks and trailer", chunked("/echo", "1\r\na\r\n0\r\nX-A: 1\r\nx-b: 2\r\n\r\n") + next, ok("a;X-A=1;x-b=2") + after},
 		{"chunks, not read", chunked("/ignore", "5\r\nhello\r\n0\r\nA: b\r\n\r\n") + next, ok("ignored") + after},

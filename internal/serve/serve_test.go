@@ -253,6 +253,20 @@ var pages = application{
 		p, ok := x.Request.Body.Buffered()
 		return answer(x, 200, fmt.Sprintf("%v %s", ok, p))
 	},
+	"/unread": func(x *exchange.Exchange) error { // and taken again, and read in the end
+		b := x.Request.Body
+		p, _ := b.Buffered()
+		b.Unread()
+		b.Unread()
+		again, ok := b.Buffered()
+		b.Unread()
+		if x.Request.Target.HasQuery {
+			return answer(x, 200, "left")
+		}
+		sent := b.Sent()
+		read, err := io.ReadAll(b)
+		return answer(x, 200, fmt.Sprintf("%s %v %s %v %s %v", p, ok, again, sent, read, err))
+	},
 	"/204":   func(x *exchange.Exchange) error { x.Response.Status = 204; return x.Response.Writer.WriteHead(x) },
 	"/304":   func(x *exchange.Exchange) error { return answer(x, 304, "dropped") },
 	"/empty": func(x *exchange.Exchange) error { return answer(x, 200, "") },

@@ -19,6 +19,7 @@ type Body struct {
 	Streaming bool
 
 	data    []byte
+	held    []byte // what Buffered has returned
 	length  int64
 	sent    bool
 	limited bool
@@ -102,9 +103,15 @@ func (b *Body) Buffered() ([]byte, bool) {
 	if b.Streaming || b.Err != nil || len(b.allowed()) < len(b.data) {
 		return nil, false
 	}
-	rest := b.data
-	b.data, b.sent = nil, true
-	return rest, true
+	b.held, b.data, b.sent = b.data, nil, true
+	return b.held, true
+}
+
+// Unread gives back what Buffered has returned.
+func (b *Body) Unread() {
+	if len(b.held) > 0 {
+		b.held, b.data, b.sent = nil, b.held, false
+	}
 }
 
 // Limit makes reading beyond n more bytes fail with 413.

@@ -38,6 +38,13 @@ func (k *call) carry() error {
 	}
 	for n := 1; ; n++ {
 		err := k.try(webSocket)
+		if err == nil {
+			return nil
+		}
+		if exchange.AsError(err).Resend && k.upload.whole {
+			k.x.Request.Body.Unread()
+			k.upload.whole, k.upload.body = false, nil
+		}
 		if n == attempts || !k.again(err) {
 			return err
 		}
@@ -51,13 +58,14 @@ func (k *call) again(err error) bool {
 	if !errors.As(err, &f) || f.Phase == Connect || !refused(f.Err) || k.received {
 		return false
 	}
-	return !k.consumed() || k.upload.whole
+	return !k.consumed()
 }
 
-// consumed reports whether something of the client's body is gone.
+// consumed reports whether something of the client's body is gone, and cannot
+// be given back.
 func (k *call) consumed() bool {
 	r := &k.x.Request
-	return r.HasBody() && (k.upload.consumed || r.Body.Sent())
+	return r.HasBody() && (k.upload.consumed || !k.upload.whole && r.Body.Sent())
 }
 
 // try sends the request, and answers with what comes.

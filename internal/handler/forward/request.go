@@ -27,6 +27,9 @@ func (t *flight) sendHead() error {
 	t.r, t.w = 0, 0
 	switch {
 	case err != nil:
+		if !t.sent {
+			r.Body.Unread()
+		}
 		return t.fail(SendHead, Application, err)
 	case held:
 		t.upload.hold() // until the application asks for it
