@@ -155,9 +155,9 @@ func (x *Exchange) Reset() {
 	x.Rewrites = 0
 }
 
-// Attach gives x, new or used before, to a connection.
+// Attach gives x, new or used before, to a connection. Reset makes it ready for
+// each request.
 func (x *Exchange) Attach(c *Conn) {
-	x.Reset()
 	x.Conn = c
 	x.gone.mu.Lock()
 	x.gone.is, x.gone.work = false, nil

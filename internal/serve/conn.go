@@ -168,9 +168,6 @@ func (c *conn) run(woken bool) {
 			return
 		case arrived:
 			if c.session.serve() {
-				if !woken { // it has sent more than a buffer holds
-					c.sock.Task().Pass()
-				}
 				woken = false
 				continue
 			}
@@ -224,7 +221,7 @@ func (c *conn) await(woken bool) arrival {
 		return finished
 	}
 	if c.sock.Task() != nil && c.sock.CanPark() {
-		return c.arrive()
+		return c.arrive(woken)
 	}
 	idle := c.idleTime()
 	parks := !woken && idle > set.ParkAfter && c.sock.CanPark()
@@ -250,11 +247,21 @@ func (c *conn) await(woken bool) arrival {
 	return arrived
 }
 
-// arrive is await on a task: where nothing has come, the connection parks.
-func (c *conn) arrive() arrival {
-	n, err := c.sock.ReadNow(c)
+// arrive is await on a task: where nothing comes, the connection parks.
+func (c *conn) arrive(woken bool) arrival {
+	idle := c.idleTime()
+	n, err := c.sock.ReadNow(keeping{c})
+	switch {
+	case err == nil && !woken: // it has sent more than a buffer holds
+		c.sock.Task().Pass()
+	case err == sockio.ErrDry && idle > c.set.ParkAfter:
+		if n, err = c.stay(); err == sockio.ErrLimit {
+			idle, err = idle-c.set.ParkAfter, sockio.ErrDry
+		}
+	}
 	if err == sockio.ErrDry {
-		if c.sock.Park(c.idleTime()) {
+		c.Drop()
+		if c.sock.Park(idle) {
 			return departed
 		}
 		return finished
@@ -265,6 +272,39 @@ func (c *conn) arrive() arrival {
 	c.sock.LimitRead(0)
 	c.session.w = n
 	return arrived
+}
+
+// keeping is a conn that keeps its session while it waits.
+type keeping struct{ *conn }
+
+func (keeping) Drop() {}
+
+// mostWarm is how many connections of a loop may wait for their next request
+// with a session and a task. The others do without meanwhile, which costs a
+// small request 3 % more, and memory only the first.
+const mostWarm = 128
+
+// warm counts them for one loop, in a line of the cache for itself.
+type warm struct {
+	atomic.Int32
+	_ [60]byte
+}
+
+// stay reads the first bytes of the next request, behind one that was served,
+// or fails with ErrDry where that is for others to do, and with ErrLimit when
+// it is time to park.
+func (c *conn) stay() (int, error) {
+	t := c.sock.Task()
+	if c.session == nil || !t.Attached() {
+		return 0, sockio.ErrDry
+	}
+	n := &c.server.warm[t.Loop()]
+	defer n.Add(-1)
+	if n.Add(1) > mostWarm {
+		return 0, sockio.ErrDry
+	}
+	c.sock.LimitRead(c.set.ParkAfter)
+	return c.sock.Read(c.session.in)
 }
 
 // idleTime is how long the connection may be idle: as the site says that it

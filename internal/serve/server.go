@@ -86,6 +86,7 @@ type Server struct {
 	watch   *sockio.Watcher
 	handler atomic.Pointer[exchange.Handler]
 
+	warm     []warm // by loop
 	sessions sync.Pool
 	streams  sync.Pool // of *h2stream
 	frames   sync.Pool // of *[bufferSize]byte, for what HTTP/2 connections receive
@@ -105,6 +106,7 @@ type Server struct {
 func New(set Settings, w *sockio.Watcher, h exchange.Handler) *Server {
 	s := &Server{
 		watch:     w,
+		warm:      make([]warm, w.Loops()),
 		ending:    make(chan struct{}),
 		conns:     make(map[*conn]struct{}),
 		listeners: make(map[net.Listener]*atomic.Pointer[Listener]),

@@ -446,19 +446,7 @@ func testParkedConnections(t *testing.T, on starter) {
 	v := on(t, Settings{ParkAfter: 1, IdleTime: idle}, pages)
 	nc := v.dial()
 	r := bufio.NewReader(nc)
-	parked := func() bool {
-		v.mu.Lock()
-		defer v.mu.Unlock()
-		for c := range v.conns {
-			c.mu.Lock()
-			has := c.session != nil
-			c.mu.Unlock()
-			if has {
-				return false
-			}
-		}
-		return len(v.conns) == 1
-	}
+	parked := func() bool { return v.Connections() == 1 && v.withSession() == 0 }
 	for range 3 {
 		io.WriteString(nc, post("/echo", "hello")+get("/next"))
 		if _, body := answered(t, r, "POST"); body != "hello" {
@@ -477,6 +465,20 @@ func testParkedConnections(t *testing.T, on starter) {
 	if took := time.Since(begin); took > idle+10*sockio.Tick {
 		t.Errorf("closed after %v", took)
 	}
+}
+
+// withSession counts the connections that have a session.
+func (s *Server) withSession() (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		c.mu.Lock()
+		if c.session != nil {
+			n++
+		}
+		c.mu.Unlock()
+	}
+	return n
 }
 
 // Parked and idle connections are closed by a shutdown at once, whatever they

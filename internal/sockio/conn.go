@@ -505,7 +505,7 @@ func (c *Conn) Close() error {
 // came before the event which it handles now. Elsewhere the loop may be a moment
 // behind: there it is good enough for one who is lenient, as who can try again.
 func (c *Conn) Quiet(lenient bool) bool {
-	if c.fd >= 0 && (lenient || c.task.attached() && c.task.loop == c.loop) {
+	if c.fd >= 0 && (lenient || c.task.Attached() && c.task.loop == c.loop) {
 		return !c.aborted.Load() && (c.rd.state.Load() != sideReady || c.Alive())
 	}
 	return c.Alive()

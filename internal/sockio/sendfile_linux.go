@@ -34,7 +34,7 @@ func (c *Conn) sendFile(head []byte, f *os.File, off, n int64) (sent int64, err 
 		if err := c.wait(&c.wr, &c.writeLimit); err != nil {
 			return sent, err
 		}
-		step, err := sendfile(c.fd, src, &off, min(n-sent, sendStep), c.task.attached())
+		step, err := sendfile(c.fd, src, &off, min(n-sent, sendStep), c.task.Attached())
 		if err == syscall.EAGAIN {
 			c.armWrite(patience)
 			continue

@@ -66,8 +66,9 @@ func (t *Task) Loop() int {
 	return t.loop.number
 }
 
-// attached reports whether the task runs on its loop now.
-func (t *Task) attached() bool { return t != nil && t.state.Load() == taskAttached }
+// Attached reports whether the task runs on its loop, and so may wait for a
+// socket without a goroutine of its own.
+func (t *Task) Attached() bool { return t != nil && t.state.Load() == taskAttached }
 
 // await waits until s is ready. It reports false, not having waited, when the
 // task is not on its loop.
@@ -99,7 +100,7 @@ func (t *Task) Pass() {
 // wrote is Pass after every copyStep bytes: a transfer between two peers that
 // are both fast never waits.
 func (t *Task) wrote(n int) {
-	if !t.attached() {
+	if !t.Attached() {
 		return
 	}
 	if t.copied += n; t.copied >= copyStep {
