@@ -142,7 +142,7 @@ func clientHello(t *testing.T) string {
 func TestStalledHandshakes(t *testing.T) {
 	t.Parallel()
 	dir := files(t, "hello")
-	harness.WriteFile(t, filepath.Join(dir, "web.config"), `<configuration><perch><limits headerWaitTimeout="00:00:03" /></perch></configuration>`)
+	harness.WriteFile(t, filepath.Join(dir, "web.config"), `<configuration><perch><limits headerWaitTimeout="00:00:08" /></perch></configuration>`)
 	h := harness.Start(t, harness.Run{Dir: dir, Listen: []string{"https://127.0.0.1:0"}})
 	h.Get("/")
 	before, idle := harness.Memory(h.Pid), h.Established()
@@ -152,14 +152,14 @@ func TestStalledHandshakes(t *testing.T) {
 		c := harness.Dial(t, h.Addr())
 		c.Send(hello[:1+i%len(hello)/2])
 	}
-	harness.Within(t, 2*time.Second, func() bool { return h.Established()-idle > clients/2 }, "most clients are connected")
+	harness.Eventually(t, func() bool { return h.Established()-idle >= clients*9/10 }, "the clients have been accepted, before the header time is over")
 	const each = 32 << 10
 	if grown := harness.Memory(h.Pid) - before; grown > clients*each {
 		t.Errorf("%d handshakes hold %d KB each", clients, grown>>10/clients)
 	}
 	begin := time.Now()
-	if r := h.Get("/"); r.Text() != "hello" || time.Since(begin) > 2*time.Second {
+	if r := h.Get("/"); r.Text() != "hello" || time.Since(begin) > 5*time.Second {
 		t.Errorf("%q after %v", r.Text(), time.Since(begin))
 	}
-	harness.Within(t, 10*time.Second, func() bool { return h.Established() <= idle+1 }, "the handshakes have been given up")
+	harness.Within(t, 20*time.Second, func() bool { return h.Established() <= idle+1 }, "the handshakes have been given up")
 }
