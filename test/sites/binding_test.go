@@ -98,6 +98,7 @@ func TestWiderAndNarrowerBindings(t *testing.T) {
 		if out, code := s.reload(t); code != 0 {
 			t.Fatalf("reload %d: %d %s", i, code, out)
 		}
+		kept.SetDeadline(time.Now().Add(harness.Limit))
 		if r := kept.Send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").Response("GET"); r.StatusCode != 200 || r.Close {
 			t.Fatalf("reload %d: the connection that is kept: %d", i, r.StatusCode)
 		}
