@@ -28,6 +28,8 @@ type h2client struct {
 	debug string
 	acked int // settings of ours that the server acknowledged
 	pongs int
+
+	granted int // by window updates of the connection
 }
 
 // dial2 opens a connection and sends the preface and these settings.
@@ -134,6 +136,10 @@ func (c *h2client) read() bool {
 			c.acked++
 		} else {
 			c.fr.WriteSettingsAck()
+		}
+	case *http2.WindowUpdateFrame:
+		if id == 0 {
+			c.granted += int(f.Increment)
 		}
 	case *http2.PingFrame:
 		if f.IsAck() {

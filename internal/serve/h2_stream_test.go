@@ -386,6 +386,24 @@ func (e endless) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// What is taken, given back and taken again counts once for the window of the
+// connection.
+func TestH2WindowsOfUnreadBodies(t *testing.T) {
+	t.Parallel()
+	const size, count, window = 10_000, 300, 1 << 20
+	for _, target := range []string{"/unread", "/unread?left"} {
+		c := onSockets(t, Settings{ConnWindow: window}, pages).dial2()
+		c.answer(c.get("/"))
+		before := c.granted
+		for range count {
+			c.answer(c.post(target, strings.Repeat("x", size), fmt.Sprintf("content-length: %d", size)))
+		}
+		if got := c.granted - before; got > count*size || got <= count*size-window/2 {
+			t.Errorf("%s: %d bytes were sent, %d granted", target, count*size, got)
+		}
+	}
+}
+
 // An idle connection parks: it has no goroutine and no buffers, and goes on
 // with what its HPACK tables know.
 func TestH2Parks(t *testing.T) {
