@@ -484,13 +484,18 @@ func (c *Conn) Reset() {
 // Close closes the socket and takes it out of the watcher. It is for the last
 // one who uses the connection: to break off what others do, there is Abort. A
 // layer says so to the peer first, unless the connection was aborted or is to
-// be reset.
+// be reset. A peer whose write limit has fired is reset: the kernel would go on
+// offering it what it does not take, for hours where it takes a little, and what
+// it holds for that counts nowhere.
 func (c *Conn) Close() error {
 	if c.layer.Layer != nil && !c.layer.broken && !c.aborted.Load() {
 		c.layer.CloseWrite()
 	}
 	if !c.w.remove(c) {
 		return net.ErrClosed
+	}
+	if c.writeLimit.expired() {
+		c.Reset()
 	}
 	c.aborted.Store(true)
 	c.rejoin()

@@ -483,6 +483,21 @@ func TestSlowReaderOnSockets(t *testing.T) {
 	}
 }
 
+// Nothing is kept for a peer that did not take its bytes in time.
+func TestWriteLimitResets(t *testing.T) {
+	t.Parallel()
+	c, peer := adopted(t, newWatcher(t), nil)
+	c.LimitWrite(Tick)
+	if _, err := c.Write(make([]byte, 32<<20)); err != ErrLimit {
+		t.Fatal(err)
+	}
+	c.CloseWrite() // as a driver does that has cut a response
+	c.Close()
+	if _, err := io.Copy(io.Discard, peer); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the peer reads %v", err)
+	}
+}
+
 func TestSendFile(t *testing.T) {
 	t.Parallel()
 	w := newWatcher(t)
