@@ -11,9 +11,10 @@ import (
 
 // mostUnsent is how many bytes the kernel takes for a peer beyond those that are
 // on their way to it. Without a bound it takes 4 MB for each client that reads
-// slowly, and a few thousand of them the memory of all. Larger values move no
-// more (measured with responses of 1 MiB).
-const mostUnsent = 256 << 10
+// slowly, and a few thousand of them the memory of all: what it counts for a byte
+// is more than two. Larger values move no more (measured with responses of 64 KiB
+// to 10 MiB).
+const mostUnsent = 64 << 10
 
 // PrepareListener is SetListener for the Control of a net.ListenConfig.
 func PrepareListener(_, address string, c syscall.RawConn) error {
