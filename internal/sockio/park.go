@@ -7,8 +7,8 @@ import "time"
 // closing, or when idle has passed, in which case reading fails with ErrLimit.
 // From then on the connection belongs to whoever takes it out of the watcher.
 //
-// It reports false if the connection cannot park or was aborted: it still is
-// the caller's.
+// It reports false if the connection cannot park, was aborted, or has been idle for
+// that long before it had parked: it still is the caller's.
 func (c *Conn) Park(idle time.Duration) bool {
 	if !c.CanPark() || c.aborted.Load() {
 		return false
@@ -28,8 +28,8 @@ func (c *Conn) Park(idle time.Duration) bool {
 			break
 		}
 	}
-	// An Abort may have come when nothing was parked yet.
-	return !c.aborted.Load() || !c.Unpark()
+	// An Abort, or the limit, may have come when nothing was parked yet.
+	return !c.aborted.Load() && !c.readLimit.expired() || !c.Unpark()
 }
 
 // WakeOwner has the owner of a connection that can park woken as if c had

@@ -106,6 +106,41 @@ func TestParkRefuses(t *testing.T) {
 
 // A parked connection has one end, whatever happens to it at once: it is
 // woken, or taken back, or was refused; never two of these, never none.
+// A limit that passes while a connection is about to park is not lost: it is told
+// to the caller, or wakes the owner.
+func TestParkWhileLimitPasses(t *testing.T) {
+	t.Parallel()
+	w := newWatcher(t)
+	o := newOwner()
+	c, _ := adopted(t, w, o)
+	done := make(chan struct{})
+	var wait sync.WaitGroup
+	defer wait.Wait()
+	defer close(done)
+	wait.Go(func() { // the sweeper of a machine on which time flies
+		for {
+			select {
+			case <-done:
+				return
+			default:
+				w.mu.Lock()
+				c.look(time.Now().Add(time.Hour).UnixNano())
+				w.mu.Unlock()
+			}
+		}
+	})
+	for range 2_000 {
+		if c.Park(time.Minute) {
+			select {
+			case <-o.wake:
+			case <-time.After(10 * time.Second):
+				t.Fatal("parked for ever")
+			}
+			c.UseTask(nil)
+		}
+	}
+}
+
 func TestParkHasOneEnd(t *testing.T) {
 	t.Parallel()
 	w := newWatcher(t)

@@ -192,10 +192,10 @@ func (w *Watcher) sweep() {
 // peer's going if its owner has been waiting since the last look.
 func (c *Conn) look(now int64) {
 	if at := c.readLimit.at.Load(); at > 0 && now >= at {
-		// In this order: a reader that sees the limit fire may park at once,
-		// and is not to be woken from there.
-		parked := c.rd.state.Load() == sideParked
 		if c.readLimit.expire(at, now) {
+			// In this order: a reader that sees the limit fire may set another
+			// and park at once, and is not to be woken from there.
+			parked := c.rd.state.Load() == sideParked && c.readLimit.expired()
 			if c.fd >= 0 {
 				c.signal(&c.rd, parked)
 			} else {
