@@ -74,7 +74,9 @@ func handler(at netip.AddrPort, logger *slog.Logger) exchange.Handler {
 // noFolders is a site without folders.
 type noFolders struct{}
 
-func (noFolders) Below(string, *site.Node) ([]site.Child, error) { return nil, nil }
+func (noFolders) Open(_ string, above *site.Node) (*site.Node, []string, error) {
+	return above, nil, nil
+}
 
 var body = []byte("Hello, World!") // never written
 

@@ -92,16 +92,16 @@ const mostVisited = 10_000
 // visit reads everything below a path. around are the folders that it lies in,
 // its own the last: a link that leads back to one of them is told, and not
 // followed.
-func (v *visitor) visit(path string, node *site.Node, around []os.FileInfo) {
+func (v *visitor) visit(path string, above *site.Node, around []os.FileInfo) {
 	if v.visited++; v.visited > mostVisited {
 		return
 	}
-	children, err := v.reader.Below(path, node)
+	node, names, err := v.reader.Open(path, above)
 	if err != nil {
 		return
 	}
-	for _, c := range children {
-		at := join(path, c.Name)
+	for _, name := range names {
+		at := join(path, name)
 		folder := v.reader.physical(at)
 		info, err := os.Stat(folder)
 		around := around
@@ -114,7 +114,7 @@ func (v *visitor) visit(path string, node *site.Node, around []os.FileInfo) {
 			continue
 		}
 		if len(at) < 1024 {
-			v.visit(at, c.Node, append(around[:len(around):len(around)], info))
+			v.visit(at, node, append(around[:len(around):len(around)], info))
 		}
 	}
 }

@@ -17,9 +17,9 @@ import (
 	"github.com/perchserver/perch/internal/site"
 )
 
-// Below implements site.Source.
-func (r *reader) Below(path string, parent *site.Node) ([]site.Child, error) {
-	layers := r.layersOf(path)
+// Open implements site.Source. The folder is watched before it is looked at:
+// what comes to it later makes a new plan.
+func (r *reader) Open(path string, above *site.Node) (*site.Node, []string, error) {
 	dir := r.physical(path)
 	r.open(path)
 	r.depend(look(dir))
@@ -27,16 +27,17 @@ func (r *reader) Below(path string, parent *site.Node) ([]site.Child, error) {
 	if names != nil {
 		r.visit(dir)
 	}
-	for _, name := range append(r.mounted(path), located(layers, r.at(path))...) {
+	node := above
+	if path != "/" {
+		up := path[:strings.LastIndexByte(path, '/')]
+		node = r.child(path, r.layersOf(up), above)
+	}
+	for _, name := range append(r.mounted(path), located(r.layersOf(path), r.at(path))...) {
 		if !slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, name) }) {
 			names = append(names, name)
 		}
 	}
-	children := make([]site.Child, 0, len(names))
-	for _, name := range names {
-		children = append(children, site.Child{Name: name, Node: r.child(join(path, name), layers, parent)})
-	}
-	return children, nil
+	return node, names, nil
 }
 
 // child returns the node of a path below that of parent: one of its own, if

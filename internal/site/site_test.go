@@ -34,21 +34,19 @@ func named(name string) *Node {
 	return &Node{Chain: exchange.HandlerFunc(func(*exchange.Exchange) error { return errors.New(name) })}
 }
 
-func (d *disk) Below(path string, parent *Node) ([]Child, error) {
+func (d *disk) Open(path string, above *Node) (*Node, []string, error) {
 	d.asked[path]++
-	var kids []Child
-	for _, p := range d.paths {
-		up, name := p[:strings.LastIndex(p, "/")], p[strings.LastIndex(p, "/")+1:]
-		if up != strings.TrimSuffix(path, "/") {
-			continue
-		}
-		n := d.nodes[p]
-		if n == nil {
-			n = parent
-		}
-		kids = append(kids, Child{Name: name, Node: n})
+	node := d.nodes[path]
+	if node == nil || path == "/" {
+		node = above
 	}
-	return kids, nil
+	var names []string
+	for _, p := range d.paths {
+		if up, name := p[:strings.LastIndex(p, "/")], p[strings.LastIndex(p, "/")+1:]; up == strings.TrimSuffix(path, "/") {
+			names = append(names, name)
+		}
+	}
+	return node, names, nil
 }
 
 // failed hands the error on.
@@ -86,6 +84,22 @@ func TestTreeFindsTheNodeOfAPath(t *testing.T) {
 	for path, n := range d.asked {
 		if n != 1 {
 			t.Errorf("%s was read %d times, want once", path, n)
+		}
+	}
+}
+
+// What a folder says is asked when a request first leads into it, to its end,
+// and not before.
+func TestTreeOpensWhatARequestLeadsInto(t *testing.T) {
+	d := newDisk("/a", "/a/b", "/c")
+	tree := NewTree(d.nodes["/"], d)
+	for _, step := range []struct{ path, opened string }{{"/", "/"}, {"/index.html", ""}, {"/a", "/a"}, {"/a/x", ""}, {"/a/b/", "/a/b"}} {
+		before := len(d.asked)
+		if _, err := tree.Resolve(target(step.path)); err != nil {
+			t.Fatal(err)
+		}
+		if new := len(d.asked) - before; step.opened == "" && new != 0 || step.opened != "" && (new != 1 || d.asked[step.opened] != 1) {
+			t.Errorf("%s: opened %v, want %q besides", step.path, d.asked, step.opened)
 		}
 	}
 }

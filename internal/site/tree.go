@@ -9,29 +9,22 @@ import (
 	"github.com/perchserver/perch/internal/exchange"
 )
 
-// Source tells what is below a path. It is asked once for every folder that
-// requests lead into, so that a lookup needs no file system.
+// Source tells what rules a path and what is below it. It is asked once for
+// every folder, when a request first leads into it, so that a lookup needs no
+// file system.
 type Source interface {
-	// Below returns what has to be known below the folder at path, which
-	// begins and, the root aside, does not end with '/': every sub-folder
-	// that exists, and every path segment with settings of its own. parent
-	// is the node at path.
-	Below(path string, parent *Node) ([]Child, error)
+	// Open returns the node of the folder at path, which begins and, the root
+	// aside, does not end with '/': above, the node of the folder that it is
+	// in, if it has no settings of its own. Above the root there is its own. And it returns the names of what
+	// has to be known below it: every sub-folder that exists, and every path
+	// segment with settings of its own.
+	Open(path string, above *Node) (*Node, []string, error)
 }
 
 // Node is a place with settings of its own. Paths without any share the node
 // above them.
 type Node struct {
 	Chain exchange.Handler // modules, and a Choice at their end
-}
-
-// Child is one segment below a folder.
-type Child struct {
-	Name string
-
-	// Node rules the child and what is below it. It is that of the folder
-	// where the child has no settings of its own.
-	Node *Node
 }
 
 // Tree finds the node of a path in one site. It reads folders when requests
@@ -47,9 +40,15 @@ type Tree struct {
 // folder is a path that was seen: a folder on disk, or a path that the
 // configuration speaks of.
 type folder struct {
-	path string
+	path    string
+	above   *Node                   // of the folder that it is in; of the root, its own
+	content atomic.Pointer[content] // nil: not read yet
+}
+
+// content is what a source says of a folder.
+type content struct {
 	node *Node
-	kids atomic.Pointer[map[string]*folder] // by name in lower case; nil: not read yet
+	kids map[string]*folder // by name in lower case
 }
 
 // Bounds of a tree: links can make folders endless.
@@ -61,40 +60,40 @@ const (
 
 // NewTree returns the tree of a site with the given node at its root.
 func NewTree(root *Node, source Source) *Tree {
-	return &Tree{source: source, root: &folder{path: "/", node: root}, folders: 1}
+	return &Tree{source: source, root: &folder{path: "/", above: root}, folders: 1}
 }
 
 // Resolve returns the node for a target. Where the path has two readings,
 // both must lead to the same one: nobody knows which one the application
 // takes.
 func (t *Tree) Resolve(target *exchange.Target) (*Node, error) {
-	f, err := t.find(target.Path)
+	node, err := t.find(target.Path)
 	if err != nil || !target.HiddenSlash {
-		return f.node, err
+		return node, err
 	}
 	other, err := t.find(target.Separated)
 	if err != nil {
 		return nil, err
 	}
-	if other.node != f.node {
+	if other != node {
 		return nil, errTwoReadings
 	}
-	return f.node, nil
+	return node, nil
 }
 
 // find walks down as far as there is something to know.
-func (t *Tree) find(path []byte) (*folder, error) {
+func (t *Tree) find(path []byte) (*Node, error) {
 	f := t.root
-	for depth := 0; depth < maxDepth && len(path) > 1; depth++ {
-		kids := f.kids.Load()
-		if kids == nil {
+	for depth := 0; ; depth++ {
+		c := f.content.Load()
+		if c == nil {
 			var err error
-			if kids, err = t.read(f); err != nil {
-				return f, err
+			if c, err = t.read(f); err != nil {
+				return f.above, err
 			}
 		}
-		if len(*kids) == 0 {
-			break
+		if len(c.kids) == 0 || len(path) <= 1 || depth == maxDepth {
+			return c.node, nil
 		}
 		segment := path[1:]
 		if i := bytes.IndexByte(segment, '/'); i >= 0 {
@@ -104,15 +103,14 @@ func (t *Tree) find(path []byte) (*folder, error) {
 		}
 		var small [maxSegment]byte
 		if len(segment) > len(small) {
-			break
+			return c.node, nil
 		}
-		next := (*kids)[string(lower(small[:], segment))]
+		next := c.kids[string(lower(small[:], segment))]
 		if next == nil {
-			break
+			return c.node, nil
 		}
 		f = next
 	}
-	return f, nil
 }
 
 // lower writes s to dst in lower case: paths of IIS have no case (ASCII is
@@ -127,34 +125,34 @@ func lower(dst, s []byte) []byte {
 	return dst[:len(s)]
 }
 
-// read asks the source for what is below f.
-func (t *Tree) read(f *folder) (*map[string]*folder, error) {
+// read asks the source for a folder.
+func (t *Tree) read(f *folder) (*content, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if kids := f.kids.Load(); kids != nil {
-		return kids, nil
+	if c := f.content.Load(); c != nil {
+		return c, nil
 	}
-	children, err := t.source.Below(f.path, f.node)
+	node, names, err := t.source.Open(f.path, f.above)
 	if err != nil {
 		return nil, err
 	}
-	if t.folders += len(children); t.folders > maxFolders {
-		t.folders -= len(children)
+	if t.folders += len(names); t.folders > maxFolders {
+		t.folders -= len(names)
 		return nil, &exchange.Error{Status: 500, SubStatus: 19, Op: "find configuration",
 			Err: errors.New("more than 100,000 folders have been visited: do links lead in a circle?")}
 	}
-	kids := make(map[string]*folder, len(children))
-	for _, c := range children {
-		if len(c.Name) > maxSegment {
+	c := &content{node, make(map[string]*folder, len(names))}
+	for _, n := range names {
+		if len(n) > maxSegment {
 			continue
 		}
-		name := []byte(c.Name)
-		path := f.path + "/" + c.Name
+		name := []byte(n)
+		path := f.path + "/" + n
 		if f.path == "/" {
-			path = "/" + c.Name
+			path = "/" + n
 		}
-		kids[string(lower(name, name))] = &folder{path: path, node: c.Node}
+		c.kids[string(lower(name, name))] = &folder{path: path, above: node}
 	}
-	f.kids.Store(&kids)
-	return &kids, nil
+	f.content.Store(c)
+	return c, nil
 }

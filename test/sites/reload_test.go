@@ -137,6 +137,33 @@ func TestReloadOfABrokenSubfolder(t *testing.T) {
 	}
 }
 
+// A web.config that comes to a sub-folder rules it from then on, whether a
+// request has led into the folder before or not.
+func TestAWebConfigComesToASubfolder(t *testing.T) {
+	t.Parallel()
+	for name, first := range map[string]string{"to one that was asked for": "/docs/", "beside what was asked for": "/index.html"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			folder := page(t, "root")
+			if err := os.Mkdir(filepath.Join(folder, "docs"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			harness.WriteFile(t, filepath.Join(folder, "docs", "index.html"), "docs")
+			s := newServer(t, site(1, "a", []string{"127.0.0.1:0:"}, "/="+folder))
+			h := s.start(t, 1)
+			h.Get(first)
+			harness.WriteFile(t, filepath.Join(folder, "docs", "web.config"), `<configuration><system.webServer><httpProtocol><customHeaders>
+<add name="X-Docs" value="1" /></customHeaders></httpProtocol></system.webServer></configuration>`)
+			if first == "/docs/" {
+				h.AwaitStderr("a web.config in a sub-folder has changed")
+			}
+			if r := h.Get("/docs/"); r.Header.Get("X-Docs") != "1" {
+				t.Errorf("%d %v", r.StatusCode, r.Header)
+			}
+		})
+	}
+}
+
 // What stays because its web.config is gone was not taken over, and the log
 // does not say so.
 func TestAWebConfigThatIsGoneIsNotTakenOver(t *testing.T) {
