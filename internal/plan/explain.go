@@ -169,7 +169,23 @@ func (p *Plan) explain(x *Explanation, u *url.URL, addr netip.Addr, r *exchange.
 		return x.refuse("503: " + refused)
 	}
 	x.Modules = from.modules
-	return s.reader.handle(x, from, r)
+	if h := s.def.hsts; h != nil && h.Redirect && !l.TLS {
+		x.Answer = "301: sent on to the same host over https, by redirectHttpToHttps"
+		return x
+	}
+	access := s.reader.access(from.settings)
+	asked := ""
+	if s.asksClients {
+		asked = s.reader.authorities(i)
+	}
+	if err := access.Explain(l.TLS, asked); err != nil {
+		x.tell(from.settings, accessSection)
+		return x.refuse(answer(err))
+	}
+	if s.reader.handle(x, from, r); access.Require && !x.Refused {
+		x.Answer += "; a client without a certificate gets 403.7"
+	}
+	return x
 }
 
 // find looks a URL up as the server does. Where the address that the request

@@ -74,6 +74,44 @@ func TestExplain(t *testing.T) {
 	}
 }
 
+// What keeps a request from its handler is told: https alone, and certificates
+// of clients.
+func TestExplainWhoIsKeptOut(t *testing.T) {
+	both := `<bindings><binding protocol="http" bindingInformation="*:80:%[1]s.localhost" /><binding protocol="https" bindingInformation="*:443:%[1]s.localhost" sslFlags="1" /></bindings>`
+	site := func(id, name, inner string) string {
+		return `<site name="` + name + `" id="` + id + `"><application path="/"><virtualDirectory path="/" physicalPath="files" /></application>` +
+			strings.ReplaceAll(both, "%[1]s", name) + inner + `</site>`
+	}
+	flags := func(name, flags string) string {
+		return `<location path="` + name + `"><system.webServer><security><access sslFlags="` + flags + `" /></security></system.webServer></location>`
+	}
+	file := hostConfig("", site("1", "tls", "")+site("2", "cert", "")+site("3", "sent", `<hsts enabled="true" max-age="9" redirectHttpToHttps="true" />`))
+	dir := tree(t, map[string]string{
+		"applicationHost.config": strings.Replace(file, "</configuration>", flags("tls", "Ssl")+flags("cert/in", "SslNegotiateCert,SslRequireCert")+"</configuration>", 1),
+		"files/index.html":       "files", "files/in/index.html": "files",
+	})
+	for _, c := range []struct {
+		url, answer string
+		refused     bool
+	}{
+		{"http://tls.localhost/", "403.4: the request did not come over TLS", true},
+		{"https://tls.localhost/", "the file ", false},
+		{"http://cert.localhost/", "the file ", false},
+		{"http://cert.localhost/in/", "403.7: ", true},
+		{"https://cert.localhost/in/", "index.html; a client without a certificate gets 403.7", false},
+		{"http://sent.localhost/no.txt", "301: ", false},
+		{"https://sent.localhost/no.txt", "404", true},
+	} {
+		x, err := Explain(served(dir), parts(), Question{URL: c.url})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(x.Answer, c.answer) || x.Refused != c.refused {
+			t.Errorf("%s: %q, refused: %v", c.url, x.Answer, x.Refused)
+		}
+	}
+}
+
 // TestExplainIsWhatServes asks the plan itself for the same paths.
 func TestExplainIsWhatServes(t *testing.T) {
 	dir := tree(t, map[string]string{

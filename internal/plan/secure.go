@@ -116,13 +116,18 @@ func (r *reader) access(s *merge.Settings) access.Settings {
 		if !b.TLS {
 			continue
 		}
-		a := r.def.authorities(i, r.in.ClientAuthorities)
-		if a == "" {
-			a = certs.SystemAuthorities
-		}
-		set.Authorities = append(set.Authorities, a)
+		set.Authorities = append(set.Authorities, r.authorities(i))
 	}
 	return set
+}
+
+// authorities returns who vouches for the clients of a binding, as an
+// exchange.Conn names them.
+func (r *reader) authorities(binding int) string {
+	if a := r.def.authorities(binding, r.in.ClientAuthorities); a != "" {
+		return a
+	}
+	return certs.SystemAuthorities
 }
 
 // asksClients reports whether a place of the site that is known at the start

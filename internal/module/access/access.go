@@ -6,6 +6,8 @@
 package access
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"slices"
 
@@ -36,6 +38,18 @@ func Module(set Settings) exchange.Module {
 			return next.Serve(x)
 		})
 	}
+}
+
+// Explain returns the refusal of a request that comes over TLS or not, by a
+// handshake that asked for certificates of those authorities (empty: for none),
+// from a client that shows a good one where it is asked.
+func (set Settings) Explain(secure bool, authorities string) error {
+	x := exchange.Exchange{Conn: &exchange.Conn{Authorities: authorities}}
+	if secure {
+		good := []*x509.Certificate{{}}
+		x.Conn.TLS = &tls.ConnectionState{PeerCertificates: good, VerifiedChains: [][]*x509.Certificate{good}}
+	}
+	return set.judge(&x)
 }
 
 // judge returns the refusal of a request, nil if there is none.
