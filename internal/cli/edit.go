@@ -214,7 +214,7 @@ func missing(what, name string, entries []merge.Element, attribute, file string)
 
 // there says that there is an entry already.
 func there(what, name string, e merge.Element) error {
-	return fmt.Errorf("there is %s %s already, at %s", what, name, e.Pos())
+	return fmt.Errorf("there is %s %s already, at %s; `perch set` changes it", what, name, e.Pos())
 }
 
 // sitesPath is the path of the section that has all sites.

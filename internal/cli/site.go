@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"slices"
@@ -173,6 +174,8 @@ func application(path, pool string) edit.Step {
 func folderFor(path, file string) (string, error) {
 	info, err := os.Stat(path)
 	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", fmt.Errorf("folder %s: it does not exist", path)
 	case err != nil:
 		return "", fmt.Errorf("folder %s: %w", path, err)
 	case !info.IsDir():

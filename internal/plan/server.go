@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -57,8 +58,11 @@ func readServer(in Input, seed maphash.Seed) (*server, error) {
 	own, data, err := in.read(folder, filepath.Base(path), seed)
 	s.sources = []source{own}
 	if err != nil {
-		return nil, config.Problems{{Code: config.Unreadable, Pos: config.Pos{File: path},
-			Message: "the file cannot be read: " + cause(err)}}
+		unreadable := config.Problem{Code: config.Unreadable, Pos: config.Pos{File: path}, Message: "the file cannot be read: " + cause(err)}
+		if errors.Is(err, os.ErrNotExist) {
+			unreadable.Hint = "--config FILE names another one; `perch site add` makes one"
+		}
+		return nil, config.Problems{unreadable}
 	}
 	var bequest maphash.Hash
 	bequest.SetSeed(seed)
@@ -356,6 +360,9 @@ func (d *definer) nearPool(name string) string {
 	return "add it to applicationPools"
 }
 
+// unset is a variable of the environment in a value that was resolved.
+var unset = regexp.MustCompile(`%[A-Za-z_][A-Za-z0-9_()]*%`)
+
 // directory reads a virtual directory; false if it leads nowhere.
 func (d *definer) directory(e merge.Element) (dirDefinition, bool) {
 	dir := dirDefinition{path: e.Text("path"), noSubConfig: !e.Bool("allowSubDirConfig")}
@@ -365,6 +372,9 @@ func (d *definer) directory(e merge.Element) (dirDefinition, bool) {
 	if physical == "" {
 		d.problems.Add(dir.missing)
 		return dir, false
+	}
+	if name := unset.FindString(physical); name != "" {
+		dir.missing.Hint = "the variable " + name + " is not set in Perch's environment: set it, or write the path without it"
 	}
 	dir.folder = d.absolute(physical)
 	return dir, true

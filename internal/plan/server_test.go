@@ -149,7 +149,7 @@ func TestServerNamesEveryProblemAndServesTheRest(t *testing.T) {
 				`<site name="e" id="5"><application path="/" applicationPool="Mian"><virtualDirectory path="/" physicalPath="a" /></application></site>`+"\n"+
 				`<site name="f" id="6"><application path="/x"><virtualDirectory path="/" physicalPath="a" /></application></site>`+"\n"+
 				`<site name="g" id="7"><application path="/"><virtualDirectory path="/x" physicalPath="a" /></application></site>`+"\n"+
-				strings.Replace(plainSite(8, "h", "*:80:h.test", "a"), "</application>", `<virtualDirectory path="/v" physicalPath="nowhere" /></application>`, 1)),
+				strings.Replace(plainSite(8, "h", "*:80:h.test", "a"), "</application>", `<virtualDirectory path="/v" physicalPath="%NOWHERE%\v" /></application>`, 1)),
 		"a/index.html": "served",
 	})
 	p := mustBuild(t, served(dir), nil)
@@ -166,6 +166,9 @@ func TestServerNamesEveryProblemAndServesTheRest(t *testing.T) {
 	}
 	want := []found{{6, config.BindingTaken}, {7, config.BadBinding}, {8, config.NoPhysicalPath}, {9, config.UnknownPool},
 		{10, config.NoRoot}, {11, config.NoRoot}, {11, config.NoRoot}, {12, config.NoPhysicalPath}}
+	if hint := p.Problems[len(p.Problems)-1].Hint; !strings.Contains(hint, "the variable %NOWHERE% is not set") {
+		t.Errorf("hint %q", hint)
+	}
 	if !slices.Equal(got, want) {
 		t.Errorf("problems %v, want %v:\n%v", got, want, p.Problems)
 	}

@@ -49,7 +49,7 @@ func (p *Pool) run(ctx context.Context, settings *Settings) (*Worker, *StartErro
 	closeLog(j.file, j.log)
 	if ctx.Err() == nil {
 		j.log.Error("the application did not start", "event", EventStartFailed, "step", j.report.Step, "err", j.report.Err,
-			"attempts", j.report.Attempts, "advice", strings.Join(j.report.advice(), " "), "output", j.report.Output)
+			"attempts", j.report.Attempts, "advice", j.report.advice(), "output", j.report.Output)
 	}
 	return nil, &j.report
 }

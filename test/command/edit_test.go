@@ -179,6 +179,7 @@ func TestEditsThatAreRefused(t *testing.T) {
 		want []string
 	}{
 		{"site add shop --path shop --listen http://x.test:8080", 1, []string{"there is a site shop already, at " + d.file + ":4:7"}},
+		{"site add x --path nowhere --listen http://x.test:8080", 1, []string{"folder nowhere: it does not exist"}},
 		{"site add x --path shop --listen http://shop.test:8080", 1, []string{d.file + ":13:", "PC051", "^", "it stands at " + d.file + ":6:"}},
 		{"site add x --path shop --listen http://x.test:8080 --id 4", 1, []string{"PC030", "id is 4 here and in another <site>"}},
 		{"site add x --path shop --listen https://x.test", 1, []string{"PC055", "certificateFile"}},
@@ -192,7 +193,7 @@ func TestEditsThatAreRefused(t *testing.T) {
 		{"site remove shpo", 1, []string{"there is no site shpo", "did you mean shop?"}},
 		{"site rename shop", 2, []string{"there is no command"}},
 		{"site remove shop --config gone.config", 1, []string{"there is no file", "gone.config"}},
-		{"site list --config gone.config", 1, []string{"PC008", "gone.config"}},
+		{"site list --config gone.config", 1, []string{"PC008", "gone.config", "hint: --config FILE names another one; `perch site add` makes one"}},
 		{"site add x --path shop --listen http://x.test --config broken.config", 1, []string{broken + ":1:", "PC004"}},
 		{"app add shpo/x --path api", 1, []string{"did you mean shop?"}},
 		{"app add shop/ --path api", 1, []string{"there is an application shop/ already"}},
