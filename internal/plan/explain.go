@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/perchserver/perch/internal/certs"
 	"github.com/perchserver/perch/internal/config"
 	"github.com/perchserver/perch/internal/config/merge"
 	"github.com/perchserver/perch/internal/exchange"
@@ -137,7 +138,7 @@ func (x *Explanation) refuse(answer string) *Explanation {
 func (p *Plan) explain(x *Explanation, u *url.URL, addr netip.Addr, r *exchange.Request) *Explanation {
 	bound, port := p.find(u, addr)
 	if bound == nil {
-		return x.refuse(p.unclaimed(port))
+		return x.refuse(p.unclaimed(port, u.Scheme == "https"))
 	}
 	s, i := p.bound(bound)
 	l := s.def.bindings[i]
@@ -228,8 +229,14 @@ func (p *Plan) addrs(port uint16) (all []netip.Addr) {
 	return all
 }
 
-// unclaimed says why no site is found.
-func (p *Plan) unclaimed(port uint16) string {
+// unclaimed says why no site is found. Where every certificate of the port is for
+// a host, a client that asks for another one does not get through the handshake.
+func (p *Plan) unclaimed(port uint16, secure bool) string {
+	here := func(b certs.Binding) bool { return b.Port == port }
+	if secure && slices.ContainsFunc(p.Secure, here) &&
+		!slices.ContainsFunc(p.Secure, func(b certs.Binding) bool { return here(b) && (b.AnyName || b.Host == "") }) {
+		return "none: no binding of port " + strconv.Itoa(int(port)) + " claims the host: the handshake is refused"
+	}
 	var others []string
 	for _, s := range p.Sites {
 		for _, l := range s.def.bindings {

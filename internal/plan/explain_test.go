@@ -101,6 +101,8 @@ func TestExplainWhoIsKeptOut(t *testing.T) {
 		{"https://cert.localhost/in/", "index.html; a client without a certificate gets 403.7", false},
 		{"http://sent.localhost/no.txt", "301: ", false},
 		{"https://sent.localhost/no.txt", "404", true},
+		{"https://other.localhost/", "none: no binding of port 443 claims the host: the handshake is refused", true},
+		{"http://other.localhost/", "400: no binding of port 80 claims the host", true},
 	} {
 		x, err := Explain(served(dir), parts(), Question{URL: c.url})
 		if err != nil {
