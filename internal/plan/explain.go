@@ -274,8 +274,10 @@ func (p *Plan) shown(l listen.Binding) []string {
 		for _, s := range b.Sources {
 			all = append(all, s.Path)
 		}
-		if all == nil {
+		if all == nil && Development(l) {
 			all = []string{"a development certificate"}
+		} else if all == nil {
+			all = []string{"that of --cert, which perch run needs here"}
 		}
 		return all
 	}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/perchserver/perch/internal/listen"
 )
 
 func TestExplain(t *testing.T) {
@@ -110,6 +112,20 @@ func TestExplainWhoIsKeptOut(t *testing.T) {
 		}
 		if !strings.Contains(x.Answer, c.answer) || x.Refused != c.refused {
 			t.Errorf("%s: %q, refused: %v", c.url, x.Answer, x.Refused)
+		}
+	}
+}
+
+func TestExplainTheCertificateOfAFolder(t *testing.T) {
+	in := input(tree(t, map[string]string{"index.html": "page"}))
+	for host, want := range map[string]string{"localhost": "a development certificate", "shop.test": "that of --cert"} {
+		in.Bindings = []listen.Binding{{URL: "https://" + host, Host: host, Port: 443, TLS: true}}
+		x, err := Explain(in, parts(), Question{URL: "https://" + host + "/"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(x.Certificate) != 1 || !strings.Contains(x.Certificate[0], want) {
+			t.Errorf("%s: certificate %q, want %q", host, x.Certificate, want)
 		}
 	}
 }

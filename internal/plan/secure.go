@@ -67,7 +67,7 @@ func (d *definer) certified(def *definition, b listen.Binding, c certificate, e 
 	}
 	d.problems.Add(e.Problem("bindingInformation", config.Problem{Code: config.NoCertificate,
 		Message: "the https binding of site " + def.name + " has no certificate, and is not served",
-		Hint:    `name one: certificateFile="FILE" on the binding, or --cert FILE`}))
+		Hint:    `name one: certificateFile="FILE" on the binding, or start with perch run --cert FILE`}))
 	return false
 }
 
