@@ -76,6 +76,7 @@ func TestSoak(t *testing.T) {
 	touch(t, h) // the connections to the last worker go with it
 	harness.Eventually(t, func() bool { return h.Worker() != 0 && harness.Descriptors(h.Pid) <= idle+reserve }, "at most %d descriptors are open", idle+reserve)
 	t.Logf("%d descriptors, %d before", harness.Descriptors(h.Pid), idle)
+	harness.Eventually(t, func() bool { return len(h.Event(workerStopped)) >= len(h.Event(workerStarted))-1 }, "all workers but the last have ended")
 
 	left, usual := goroutines(t, h), goroutines(t, start(t, race))
 	if len(left) > len(usual)+10 {
@@ -108,7 +109,11 @@ func touch(t *testing.T, h *harness.Host) {
 	harness.Eventually(t, func() bool { return len(h.Event(workerStarted)) > before }, "a new worker")
 }
 
-const workerStarted = 1001
+// The events of a worker's start and end.
+const (
+	workerStarted = 1001
+	workerStopped = 1033
+)
 
 func keepReplacing(ctx context.Context, t *testing.T, h *harness.Host) {
 	tick := time.NewTicker(replace)
