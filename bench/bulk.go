@@ -16,6 +16,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/perchserver/perch/internal/sockio"
 )
 
 // bulk drives a server with large bodies. wrk copies every byte in pieces of
@@ -67,7 +69,7 @@ func (k *bulkClient) run(ctx context.Context, c testCase, addr, body string) {
 }
 
 func (k *bulkClient) ask(ctx context.Context, c testCase, addr, path string) error {
-	d := net.Dialer{Control: unpaced}
+	d := net.Dialer{Control: sockio.PrepareLocal}
 	nc, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return err
@@ -159,15 +161,4 @@ func (d *discarder) answer(size int) error {
 		d.want -= d.n
 	}
 	return nil
-}
-
-// unpaced makes a socket of the bench send without timers, which it would have
-// on the loopback interface too where the system's congestion control paces.
-func unpaced(_, _ string, c syscall.RawConn) (err error) {
-	if e := c.Control(func(fd uintptr) {
-		err = unix.SetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION, "reno")
-	}); e != nil {
-		return e
-	}
-	return err
 }

@@ -26,14 +26,12 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/perchserver/perch/internal/sockio"
 )
 
 func main() {
-	// Where the system's congestion control spreads packets over time, it does
-	// so with timers on the loopback interface too: not here.
-	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
-		return c.Control(func(fd uintptr) { unix.SetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION, "reno") })
-	}}
+	lc := net.ListenConfig{Control: sockio.PrepareLocal} // or it would send with timers
 	lc.SetMultipathTCP(false)
 	l, err := lc.Listen(context.Background(), "tcp", net.JoinHostPort("127.0.0.1", os.Getenv("PORT")))
 	if err != nil {

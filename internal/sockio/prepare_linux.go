@@ -30,8 +30,8 @@ func SetListener(fd int, local netip.Addr) error {
 		unpace(fd, local.Unmap().IsLoopback()))
 }
 
-// PrepareLocal prepares a socket that is going to connect to a process of this
-// machine, as the Control of a net.Dialer.
+// PrepareLocal prepares a socket for connections with processes of this machine
+// alone, before it has any, as the Control of a net.Dialer or net.ListenConfig.
 func PrepareLocal(_, _ string, c syscall.RawConn) error {
 	return control(c, func(fd int) error { return unpace(fd, true) })
 }
