@@ -184,24 +184,18 @@ func (w *writer) section(f io.ReaderAt, off, left int64) (total int64, err error
 }
 
 // copy sends what a read gives before the next, which may wait.
-func (w *writer) copy(r io.Reader) (total int64, err error) {
+func (w *writer) copy(r io.Reader) (int64, error) {
 	buf := make([]byte, min(w.bandwidth.piece(), 32<<10))
-	for {
-		n, err := r.Read(buf)
-		if n > 0 {
-			if _, werr := w.Write(buf[:n]); werr != nil {
-				return total, werr
-			}
-			total += int64(n)
-		}
-		if err == io.EOF {
-			return total, w.Flush()
-		}
-		if err != nil {
-			return total, err
-		}
-		if err := w.Flush(); err != nil {
-			return total, err
-		}
+	return io.CopyBuffer(flushed{w}, struct{ io.Reader }{r}, buf)
+}
+
+// flushed sends every write at once.
+type flushed struct{ w *writer }
+
+func (f flushed) Write(p []byte) (int, error) {
+	n, err := f.w.Write(p)
+	if err == nil {
+		err = f.w.Flush()
 	}
+	return n, err
 }
