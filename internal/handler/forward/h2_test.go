@@ -436,29 +436,34 @@ func TestHTTP2ConcurrentStreams(t *testing.T) {
 func TestHTTP2Backpressure(t *testing.T) {
 	t.Parallel()
 	const total = 32 << 20
-	var sent, window atomic.Int64
-	window.Store(128 << 10) // of the stream, by Perch's settings; that of the connection comes back by itself
+	const piece = 16 << 10
+	var sent atomic.Int64
 	r := newRig(t, plays(func(a *h2app) {
 		a.wants("HEADERS 1")
 		a.head(1, false, ":status: 200")
+		room := make(chan int, 1024) // bytes that Perch lets it send
 		go func() {
+			window := 128 << 10 // of the stream, by Perch's settings; that of the connection comes back by itself
 			for sent.Load() < total {
-				if window.Load() < 16<<10 {
-					time.Sleep(time.Millisecond)
-					continue
+				for window < piece {
+					more, ok := <-room
+					if !ok {
+						return
+					}
+					window += more
 				}
-				window.Add(-16 << 10)
-				sent.Add(16 << 10)
-				a.fr.WriteData(1, sent.Load() == total, make([]byte, 16<<10))
+				window -= piece
+				a.fr.WriteData(1, sent.Add(piece) == total, make([]byte, piece))
 			}
 		}()
+		defer close(room)
 		for {
 			f, err := a.fr.ReadFrame()
 			if err != nil {
 				return
 			}
 			if u, ok := f.(*http2.WindowUpdateFrame); ok && u.StreamID == 1 {
-				window.Add(int64(u.Increment))
+				room <- int(u.Increment)
 			}
 		}
 	}), overHTTP2)
