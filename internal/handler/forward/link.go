@@ -142,7 +142,7 @@ func (s *links) prune(now time.Time) {
 	var dead []*link
 	keep := s.stack[:0]
 	for _, l := range s.stack {
-		if idle := now.Sub(l.since); idle >= l.keep || idle > freshLink && !l.sock.Alive() {
+		if idle := now.Sub(l.since); idle >= l.keep || idle > freshLink && !l.sock.Quiet(true) {
 			dead = append(dead, l)
 		} else {
 			keep = append(keep, l)
