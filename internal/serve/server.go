@@ -34,8 +34,9 @@ type Settings struct {
 	DrainTime  time.Duration // to read away what a client still sends after its answer; 5 s
 
 	// ParkAfter is how long an idle connection keeps its goroutine, where it
-	// has one and is not on a task: a client that asks again within it is
-	// served without a wake-up. 500 ms.
+	// has one, or its task and session, where it is one of those that may
+	// (mostWarm): a client that asks again within it is served without a
+	// wake-up, or without a session to be fetched. 500 ms.
 	ParkAfter time.Duration
 
 	// BodyGrace and MinRate bound slow bodies in both directions: after the
