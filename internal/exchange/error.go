@@ -41,9 +41,12 @@ type Error struct {
 
 	// Code is the HTTP/2 error code that a response which was begun is cut
 	// with; 0 stands for an internal error. Told says instead that
-	// Response.Trailer tells the client, and ends the response.
+	// Response.Trailer tells the client, and ends the response. Cut says that
+	// a response which was not begun is cut too, in place of an answer with
+	// Status: it is for requests of HTTP/2 alone.
 	Code uint32
 	Told bool
+	Cut  bool
 
 	// Logged says that whoever found the failure has logged it in full: each
 	// request that meets it is worth a line and no more.

@@ -139,7 +139,7 @@ func (st *h2stream) serve() {
 	switch e := exchange.AsError(err); {
 	case e.Told && st.x.Response.Started && !st.out.broken:
 		st.out.finish()
-	case st.out.sent:
+	case st.out.sent || e.Cut:
 		st.c.conn.set.Log.Debug("response cut", "request", st.x.ID(), "err", err)
 		code := http2.InternalError
 		if e.Code != 0 {

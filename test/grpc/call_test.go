@@ -2,14 +2,19 @@ package grpc
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"golang.org/x/net/http2"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/encoding/gzip"
@@ -204,6 +209,36 @@ func TestDeadlineAndCancel(t *testing.T) {
 		}
 		harness.Eventually(t, func() bool { return c.seen().cancelled == before.cancelled+1 }, "the application learns that the call was cancelled")
 	})
+}
+
+// The application's deadline passes first, as it does where the client's clock
+// is behind. grpc-go answers with a status or resets the call, whichever it
+// comes to first: the client sees the same, not that the application is away.
+func TestDeadlineOfTheApplication(t *testing.T) {
+	t.Parallel()
+	h := start(t)
+	c := &http2.Transport{AllowHTTP: true, DialTLSContext: func(_ context.Context, network, address string, _ *tls.Config) (net.Conn, error) {
+		return net.Dial(network, address)
+	}}
+	defer c.CloseIdleConnections()
+	for range 20 {
+		r, err := http.NewRequestWithContext(with(t), "POST", h.URLs[0]+"/perch.test.Echo/Wait", strings.NewReader("\x00\x00\x00\x00\x00"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header = http.Header{"Content-Type": {"application/grpc"}, "Te": {"trailers"}, "Grpc-Timeout": {"20m"}}
+		response, err := c.RoundTrip(r)
+		var reset http2.StreamError
+		switch {
+		case err == nil:
+			response.Body.Close()
+			if s := response.Header.Get("Grpc-Status"); response.StatusCode != 200 || s != "4" {
+				t.Errorf("answered %d with gRPC status %q", response.StatusCode, s)
+			}
+		case !errors.As(err, &reset) || reset.Code != http2.ErrCodeCancel:
+			t.Errorf("got %v, want a reset with CANCEL", err)
+		}
+	}
 }
 
 // Many streams at once, each of them answered before any has ended.

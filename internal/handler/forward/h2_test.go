@@ -3,8 +3,11 @@ package forward_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -357,6 +360,49 @@ func TestHTTP2Foreign(t *testing.T) {
 	report := f.Report()
 	if e.Status != 502 || report.Title != "The application does not speak HTTP/2 without TLS" || !strings.Contains(f.Answer, "400 Bad Request") {
 		t.Errorf("%v: %+v", e, report)
+	}
+}
+
+// What a client of HTTP/2 gets for a stream that the application resets before
+// it answers: a gRPC call is reset with the codes that mean something there.
+func TestHTTP2Reset(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		contentType string
+		code        http2.ErrCode
+		passed      bool
+	}{
+		{"application/grpc", http2.ErrCodeCancel, true},
+		{"application/grpc+proto", http2.ErrCodeEnhanceYourCalm, true},
+		{"application/grpc", http2.ErrCodeConnect, true},
+		{"application/grpc", http2.ErrCodeHTTP11Required, true},
+		{"application/grpc", http2.ErrCodeInternal, false},
+		{"text/plain", http2.ErrCodeCancel, false},
+	} {
+		t.Run(fmt.Sprint(c.contentType, c.code), func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, plays(func(a *h2app) { a.wants("HEADERS 1"); a.fr.WriteRSTStream(1, c.code); a.drain() }), overHTTP2)
+			client := &http2.Transport{AllowHTTP: true, DialTLSContext: func(_ context.Context, _, _ string, _ *tls.Config) (net.Conn, error) {
+				return net.Dial("tcp", r.front.Addr().String())
+			}}
+			defer client.CloseIdleConnections()
+			request, err := http.NewRequest("POST", "http://a/", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			request.Header.Set("Content-Type", c.contentType)
+			response, err := client.RoundTrip(request)
+			var reset http2.StreamError
+			switch {
+			case err == nil:
+				response.Body.Close()
+				if c.passed || response.StatusCode != 502 {
+					t.Errorf("answered %d", response.StatusCode)
+				}
+			case !c.passed || !errors.As(err, &reset) || reset.Code != c.code:
+				t.Errorf("got %v", err)
+			}
+		})
 	}
 }
 

@@ -237,20 +237,22 @@ func (k *call) mayResend(err error) bool {
 	return !k.consumed()
 }
 
-// tell says how the client learns of a response that was begun and does not
-// come to its end: with the code of the application's own reset, or for gRPC,
-// where a broken connection has a status, with that.
+// tell says how the client learns that there is no whole response: with the
+// code of the application's own reset, or for gRPC, where a broken connection
+// has a status, with that. A gRPC call that is reset before its response is
+// reset at the client: that is how an application says that a deadline passed,
+// where a 502 would say that it is not there.
 func (k *call) tell(e *exchange.Error, err error) {
 	r := &k.x.Response
 	var reset streamReset
 	switch {
-	case !r.Started:
 	case errors.As(err, &reset):
 		switch reset.code {
 		case http2.Cancel, http2.EnhanceYourCalm, http2.ConnectError, http2.HTTP11Required:
 			e.Code = uint32(reset.code)
+			e.Cut = !r.Started && k.x.Request.Proto >= exchange.HTTP2 && grpc(&k.x.Request.Header)
 		}
-	case k.x.Request.Proto >= exchange.HTTP2 && grpc(&k.head.Header):
+	case r.Started && k.x.Request.Proto >= exchange.HTTP2 && grpc(&k.head.Header):
 		e.Told = true
 		r.Trailer = append(r.Trailer[:0], unavailable...)
 	}

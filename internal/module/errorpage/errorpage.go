@@ -36,8 +36,9 @@ type Settings struct {
 }
 
 // Module returns the module. Where the chain inside it fails before the
-// response was started, it answers in its place; where it fails later, it
-// hands the error on, and the driver cuts the response.
+// response was started, it answers in its place; where it fails later, or with
+// an error that asks for it, it hands the error on, and the driver cuts the
+// response.
 func Module(s Settings) exchange.Module {
 	if s.Log == nil {
 		s.Log = slog.New(slog.DiscardHandler)
@@ -52,7 +53,7 @@ func Module(s Settings) exchange.Module {
 			}
 			e := exchange.AsError(err)
 			m.log(x, e, err)
-			if x.Response.Started {
+			if x.Response.Started || e.Cut {
 				return err
 			}
 			x.Response.Writer = w // a module inside may have put its own in front

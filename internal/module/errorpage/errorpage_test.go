@@ -328,6 +328,21 @@ func TestStartedResponseIsLeftToTheDriver(t *testing.T) {
 	}
 }
 
+func TestCutInPlaceOfAnAnswer(t *testing.T) {
+	t.Parallel()
+	var logged bytes.Buffer
+	x, r := exchangetest.New("POST", "/")
+	cause := exchange.Errorf(502, 3, "forward", "the application reset the stream")
+	cause.Cut = true
+	h := Module(Settings{Log: slog.New(slog.NewTextHandler(&logged, nil))})(exchange.HandlerFunc(func(*exchange.Exchange) error { return cause }))
+	if err := h.Serve(x); err != error(cause) || x.Response.Started {
+		t.Errorf("error %v, started %v", err, x.Response.Started)
+	}
+	if len(r.Body) != 0 || !strings.Contains(logged.String(), "cut=true") {
+		t.Errorf("body %q, log %s", r.Body, logged.String())
+	}
+}
+
 // wrapped is a writer that a module inside put in front and that must not see
 // the page.
 type wrapped struct{ exchange.Writer }

@@ -31,7 +31,7 @@ func (m *module) log(x *exchange.Exchange, e *exchange.Error, err error) {
 		slog.String("target", string(x.Request.Target.Raw)), // as it came
 		slog.String("path", string(x.Request.Target.Path)),  // as it was judged
 	}
-	if x.Response.Started {
+	if x.Response.Started || e.Cut {
 		attrs = append(attrs, slog.Bool("cut", true))
 	}
 	if e.Logged {
