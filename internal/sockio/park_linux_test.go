@@ -277,8 +277,9 @@ func TestStayTellsOfGoing(t *testing.T) {
 	eventually(t, "being told", func() bool { return o.gone.Load() > 0 })
 	c.Stay(false)
 
-	best := time.Hour // of a few: the machine may be busy
-	for try := 0; try < 5 && best > 3*Tick; try++ {
+	const soon = 10 * Tick // three, and what a busy machine takes
+	best := time.Hour      // of a few
+	for try := 0; try < 5 && best > soon; try++ {
 		o := newOwner()
 		c, peer := adopted(t, w, o)
 		c.Stay(true)
@@ -288,7 +289,7 @@ func TestStayTellsOfGoing(t *testing.T) {
 		best = min(best, time.Since(begin))
 		c.Stay(false)
 	}
-	if best > 3*Tick {
+	if best > soon {
 		t.Errorf("told after %v", best)
 	}
 
