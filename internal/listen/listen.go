@@ -120,7 +120,11 @@ func listenTCP(network, address string) (net.Listener, error) {
 	var lc net.ListenConfig
 	lc.SetMultipathTCP(false)
 	lc.Control = sockio.PrepareListener
-	return lc.Listen(context.Background(), network, address)
+	l, err := lc.Listen(context.Background(), network, address)
+	if err != nil {
+		return nil, err
+	}
+	return sockio.TakeListener(l)
 }
 
 // opener opens a group. Its functions reach the system.

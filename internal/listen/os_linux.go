@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -23,7 +24,7 @@ import (
 // a second host would take connections from the first where it is to be told
 // that the port is taken.
 func lend(l net.Listener, on bool) error {
-	raw, err := l.(*net.TCPListener).SyscallConn()
+	raw, err := l.(syscall.Conn).SyscallConn()
 	if err != nil {
 		return err
 	}
@@ -54,7 +55,10 @@ func bindBeside(addr netip.Addr, port uint16) (l net.Listener, begin func() erro
 	if l, err = net.FileListener(f); err != nil {
 		return nil, nil, err
 	}
-	raw, err := l.(*net.TCPListener).SyscallConn()
+	if l, err = sockio.TakeListener(l); err != nil {
+		return nil, nil, err
+	}
+	raw, err := l.(syscall.Conn).SyscallConn()
 	if err != nil {
 		l.Close()
 		return nil, nil, err

@@ -213,7 +213,10 @@ func dial(t *testing.T, port uint16) string {
 func awaits(t *testing.T, g *Group, clients ...string) {
 	t.Helper()
 	for _, s := range g.all() {
-		l := s.opened().Listener.(*net.TCPListener)
+		l := s.opened().Listener.(interface {
+			net.Listener
+			SetDeadline(time.Time) error
+		})
 		for len(clients) > 0 {
 			l.SetDeadline(time.Now().Add(50 * time.Millisecond))
 			c, err := l.Accept()

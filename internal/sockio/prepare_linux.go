@@ -1,7 +1,6 @@
 package sockio
 
 import (
-	"errors"
 	"net/netip"
 	"os"
 	"syscall"
@@ -22,12 +21,27 @@ func PrepareListener(_, address string, c syscall.RawConn) error {
 	return control(c, func(fd int) error { return SetListener(fd, local.Addr()) })
 }
 
+// keepAlive are the seconds after which, and in which steps, the kernel asks a
+// silent client whether it is still there, and how often before it gives up.
+// They are those of package net.
+const keepAlive, keepAliveProbes = 15, 9
+
 // SetListener prepares a socket that is going to listen at an address: what it
 // accepts inherits the settings. The zero Addr is every address.
 func SetListener(fd int, local netip.Addr) error {
-	return errors.Join(
-		os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, mostUnsent)),
-		unpace(fd, local.Unmap().IsLoopback()))
+	for _, o := range [...]struct{ level, name, value int }{
+		{unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, mostUnsent},
+		{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, keepAlive},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, keepAlive},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepAliveProbes},
+		{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+	} {
+		if err := unix.SetsockoptInt(fd, o.level, o.name, o.value); err != nil {
+			return os.NewSyscallError("setsockopt", err)
+		}
+	}
+	return unpace(fd, local.Unmap().IsLoopback())
 }
 
 // PrepareLocal prepares a socket for connections with processes of this machine

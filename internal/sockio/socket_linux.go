@@ -12,7 +12,9 @@ import (
 // descriptor takes the socket of nc over: the runtime's own poller is not to
 // know it any more. It reports false, with nc as it was, for what is no socket.
 func descriptor(nc net.Conn) (fd int, ok bool) {
-	switch nc.(type) {
+	switch nc := nc.(type) {
+	case *bare:
+		return nc.fd, true
 	case *net.TCPConn, *net.UnixConn:
 	default:
 		return -1, false
@@ -23,7 +25,11 @@ func descriptor(nc net.Conn) (fd int, ok bool) {
 	}
 	fd = -1
 	raw.Control(func(own uintptr) { fd, err = unix.FcntlInt(own, unix.F_DUPFD_CLOEXEC, 0) })
-	return fd, err == nil && fd >= 0
+	if err != nil || fd < 0 {
+		return -1, false
+	}
+	nc.Close()
+	return fd, true
 }
 
 // tryReceive reads once. The calls below never block, for the descriptors are

@@ -100,38 +100,32 @@ func (w *Watcher) Adopt(nc net.Conn, owner Owner) *Conn {
 // loop.
 func (w *Watcher) AdoptFor(t *Task, nc net.Conn, owner Owner) *Conn {
 	c := &Conn{fd: -1, nc: nc, w: w, owner: owner, task: t}
-	c.layer.conn = c
-	if fd, ok := w.takeOver(nc); ok {
+	if fd, ok := descriptor(nc); ok {
 		c.fd = fd
 		c.wr.state.Store(sideReady)
-		if t != nil {
-			c.loop = t.loop
-		} else {
-			c.loop = w.loops[int(w.turn.Add(1))%len(w.loops)]
-		}
+	}
+	w.take(c)
+	return c
+}
+
+// take holds a new connection from now on.
+func (w *Watcher) take(c *Conn) {
+	c.layer.conn = c
+	switch {
+	case c.fd < 0:
+	case c.task != nil:
+		c.loop = c.task.loop
+	default:
+		c.loop = w.loops[int(w.turn.Add(1))%len(w.loops)]
 	}
 	w.mu.Lock()
 	c.index = len(w.conns)
 	w.conns = append(w.conns, c)
 	w.mu.Unlock()
-	if c.fd >= 0 {
-		if c.loop.add(c) != nil { // as when the system has no room for more
-			c.loop = nil
-			c.aborted.Store(true)
-		}
+	if c.loop != nil && c.loop.add(c) != nil { // as when the system has no room for more
+		c.loop = nil
+		c.aborted.Store(true)
 	}
-	return c
-}
-
-// takeOver makes the socket of nc one that a loop can have.
-func (w *Watcher) takeOver(nc net.Conn) (fd int, ok bool) {
-	if len(w.loops) == 0 {
-		return -1, false
-	}
-	if fd, ok = descriptor(nc); ok {
-		nc.Close()
-	}
-	return fd, ok
 }
 
 // remove takes c out of the watcher, once.
