@@ -133,10 +133,7 @@ func (s *h2links) close() {
 // allows for. So nothing of an exchange is sent to one that speaks something
 // else.
 func (c *Channel) connectHTTP2(ctx context.Context) (*h2link, error) {
-	limit := connectTime
-	if t := c.set.RequestTimeout; t > 0 {
-		limit = min(limit, t)
-	}
+	limit := c.connectLimit()
 	begin := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

@@ -50,7 +50,6 @@ func (c *Channel) take(x *exchange.Exchange) (*link, error) {
 	for {
 		l := c.idle[task.Loop()].pop(oldest)
 		if l == nil {
-			x.Detach()
 			return c.connect(task)
 		}
 		l.sock.UseTask(task)
@@ -61,22 +60,38 @@ func (c *Channel) take(x *exchange.Exchange) (*link, error) {
 	}
 }
 
-func (c *Channel) connect(task *sockio.Task) (*link, error) {
-	limit := connectTime
+// connectLimit bounds a connect.
+func (c *Channel) connectLimit() time.Duration {
 	if t := c.set.RequestTimeout; t > 0 {
-		limit = min(limit, t)
+		return min(connectTime, t)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	defer cancel()
-	nc, err := c.dial(ctx)
+	return connectTime
+}
+
+func (c *Channel) connect(task *sockio.Task) (*link, error) {
+	sock, err := c.socket(task)
 	if err != nil {
 		return nil, err
 	}
-	l := &link{sock: c.f.watch.AdoptFor(task, nc, nil)}
-	l.sock.LimitWrite(c.set.RequestTimeout)
-	return l, nil
+	sock.LimitWrite(c.set.RequestTimeout)
+	return &link{sock: sock}, nil
 }
 
+func (c *Channel) socket(task *sockio.Task) (*sockio.Conn, error) {
+	if c.set.Dial == nil {
+		return c.f.watch.Dial(task, c.set.Address, c.connectLimit())
+	}
+	task.Detach()
+	ctx, cancel := context.WithTimeout(context.Background(), c.connectLimit())
+	defer cancel()
+	nc, err := c.set.Dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return c.f.watch.AdoptFor(task, nc, nil), nil
+}
+
+// dial connects for what is no exchange over HTTP/1.1.
 func (c *Channel) dial(ctx context.Context) (net.Conn, error) {
 	if c.set.Dial != nil {
 		return c.set.Dial(ctx)

@@ -1,0 +1,129 @@
+package sockio
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func listenNear(t *testing.T, address string) (net.Listener, netip.AddrPort) {
+	t.Helper()
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l, l.Addr().(*net.TCPAddr).AddrPort()
+}
+
+// full listens and never accepts: no connection beyond the first one or two
+// comes to be.
+func full(t *testing.T) netip.AddrPort {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	if err := errors.Join(unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), unix.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	name, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := addrPort(name)
+	for {
+		c, err := net.DialTimeout("tcp", at.String(), 200*time.Millisecond)
+		if err != nil {
+			return at
+		}
+		t.Cleanup(func() { c.Close() })
+	}
+}
+
+// A connection serves whoever asked for it, a task that stays on its loop as
+// well as a goroutine.
+func TestDial(t *testing.T) {
+	t.Parallel()
+	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
+		for name, run := range map[string]func(*Watcher, func(*Task)){
+			"goroutine": func(_ *Watcher, f func(*Task)) { f(nil) },
+			"task": func(w *Watcher, f func(*Task)) {
+				_, done := onTask(t, w, func(c *Conn) {
+					if f(c.task); !c.task.Attached() {
+						t.Error("the task has left its loop")
+					}
+				})
+				<-done
+			},
+		} {
+			t.Run(name+address, func(t *testing.T) {
+				w := newWatcher(t)
+				l, at := listenNear(t, address)
+				go func() {
+					if peer, err := l.Accept(); err == nil {
+						io.Copy(peer, peer)
+						peer.Close()
+					}
+				}()
+				run(w, func(task *Task) {
+					c, err := w.Dial(task, at, time.Minute)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					defer c.Close()
+					var b [4]byte
+					if _, err := c.Write([]byte("ping")); err != nil {
+						t.Error(err)
+					} else if n, err := c.Read(b[:]); err != nil || string(b[:n]) != "ping" {
+						t.Errorf("%q, %v", b[:n], err)
+					}
+					if v, err := unix.GetsockoptInt(c.fd, unix.IPPROTO_TCP, unix.TCP_NODELAY); v == 0 || err != nil {
+						t.Errorf("TCP_NODELAY is %d, %v", v, err)
+					}
+					if v, err := unix.GetsockoptString(c.fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION); v != "reno" || err != nil {
+						t.Errorf("TCP_CONGESTION is %q, %v", v, err)
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestDialFails(t *testing.T) {
+	t.Parallel()
+	w := newWatcher(t)
+	l, at := listenNear(t, "127.0.0.1:0")
+	l.Close()
+	begin := time.Now()
+	for name, c := range map[string]struct {
+		to   netip.AddrPort
+		want error
+	}{
+		"refused": {at, syscall.ECONNREFUSED},
+		"silent":  {full(t), ErrLimit},
+	} {
+		c2, err := w.Dial(nil, c.to, 10*time.Millisecond)
+		var op *net.OpError
+		if !errors.Is(err, c.want) || !errors.As(err, &op) || op.Op != "dial" {
+			t.Errorf("%s: %v", name, err)
+		}
+		if c2 != nil {
+			t.Errorf("%s: a connection beside an error", name)
+		}
+	}
+	if n := w.Count(); n != 0 {
+		t.Errorf("%d connections are left behind", n)
+	}
+	if took := time.Since(begin); took < 10*time.Millisecond {
+		t.Errorf("it took %v only", took)
+	}
+}
