@@ -42,8 +42,15 @@ func (t *flight) sendHead() error {
 // appendHead writes the head that the application gets (spec 3.2).
 func (t *flight) appendHead(b []byte) []byte {
 	r := &t.x.Request
-	t.fields.collect(t.x, &t.c.set)
+	t.fields.begin(t.x, &t.c.set)
 	b = http1.AppendRequestLine(b, r.Method, r.Target.Forward, r.Target.Query, r.Target.HasQuery)
+	for i := range r.Header.Fields {
+		f := &r.Header.Fields[i]
+		if v, ok := t.fields.take(r, f); ok {
+			b = http1.AppendField(b, f.NameBytes(), v)
+		}
+	}
+	t.fields.addOwn(t.x, &t.c.set)
 	for i := range t.fields.list {
 		f := &t.fields.list[i]
 		b = http1.AppendField(b, f.NameBytes(), f.Value)
@@ -71,71 +78,78 @@ func announces(r *exchange.Request) bool {
 
 // requestFields are the fields that the application gets, whatever the version
 // of HTTP that it speaks, and what else the client's ask for. Framing is not
-// among them.
+// among them. They are taken one by one: begin, take for each of the client's,
+// addOwn; or all at once with collect.
 type requestFields struct {
-	list     []exchange.Field // the first of them may be Host
+	list     []exchange.Field // of our own; after collect all of them
 	text     []byte           // what the values of our own are made in
 	upgrade  []byte           // the protocol to change to, nil for none
 	trailers bool             // those of the response may be sent
+
+	named  bool // Connection names fields of the client's
+	hosted bool // Host is among them
+
+	forwardedFor, forwardedProto []byte // what proxies before Perch have said
 }
 
-// collect takes the fields of a request.
+// collect lists the fields for a request.
 func (q *requestFields) collect(x *exchange.Exchange, set *Settings) {
+	q.begin(x, set)
 	r := &x.Request
-	q.list, q.text, q.upgrade, q.trailers = q.list[:0], q.text[:0], r.Upgrade, false
+	for i := range r.Header.Fields {
+		f := &r.Header.Fields[i]
+		if v, ok := q.take(r, f); ok {
+			q.list = append(q.list, exchange.Field{ID: f.ID, Name: f.Name, Value: v})
+		}
+	}
+	q.addOwn(x, set)
+}
+
+func (q *requestFields) begin(x *exchange.Exchange, set *Settings) {
+	r := &x.Request
+	*q = requestFields{list: q.list[:0], text: q.text[:0], upgrade: r.Upgrade, named: http1.NamesFields(&r.Header)}
 	if set.NoWebSockets && exchange.EqualFold(q.upgrade, "websocket") {
 		q.upgrade = nil
 	}
-	named := http1.NamesFields(&r.Header)
-	var hosted bool
-	var forwardedFor, forwardedProto []byte
-	for i := range r.Header.Fields {
-		f := &r.Header.Fields[i]
-		if named && http1.NamedByConnection(&r.Header, f) {
-			continue
-		}
-		switch f.ID {
-		case exchange.Host: // that of an absolute target goes before the field
-			hosted = true
-			q.list = append(q.list, exchange.Field{ID: exchange.Host, Name: f.Name, Value: r.Host})
-			continue
-		case exchange.Connection, exchange.KeepAlive, exchange.ProxyConnection, exchange.Upgrade,
-			exchange.TransferEncoding, exchange.ContentLength:
-			continue // hop by hop, and framing: written anew
-		case exchange.Expect:
-			if r.Proto < exchange.HTTP11 {
-				continue // its client cannot be asked (RFC 9110 section 10.1.1)
-			}
-		case exchange.TE:
-			q.trailers = q.trailers || http1.ListHas(f.Value, "trailers")
-			continue
-		case exchange.XForwardedFor:
-			forwardedFor = join(forwardedFor, f.Value)
-			continue
-		case exchange.XForwardedProto:
-			forwardedProto = join(forwardedProto, f.Value)
-			continue
-		case exchange.SecWebSocketExtensions:
-			if q.upgrade != nil {
-				continue // spec 3.6: extensions are never negotiated
-			}
-		default:
-			if ours(f) {
-				continue
-			}
-		}
-		q.list = append(q.list, *f)
-	}
-	if !hosted { // HTTP/1.0 may come without
-		q.list = append(q.list, exchange.Field{ID: exchange.Host, Value: r.Host})
-	}
-	q.addOwn(x, set, forwardedFor, forwardedProto)
 }
 
-// addOwn adds the fields that only Perch may set.
-func (q *requestFields) addOwn(x *exchange.Exchange, set *Settings, forwardedFor, forwardedProto []byte) {
-	q.add(exchange.XForwardedFor, forwardedFor, x.Conn.RemoteText)
-	q.add(exchange.XForwardedProto, forwardedProto, x.Request.Scheme)
+// take reports whether a field of the client's goes on, and with what value.
+func (q *requestFields) take(r *exchange.Request, f *exchange.Field) ([]byte, bool) {
+	if q.named && http1.NamedByConnection(&r.Header, f) {
+		return nil, false
+	}
+	switch f.ID {
+	case exchange.Host: // that of an absolute target goes before the field
+		q.hosted = true
+		return r.Host, true
+	case exchange.Connection, exchange.KeepAlive, exchange.ProxyConnection, exchange.Upgrade,
+		exchange.TransferEncoding, exchange.ContentLength:
+		return nil, false // hop by hop, and framing: written anew
+	case exchange.Expect:
+		return f.Value, r.Proto >= exchange.HTTP11 // or its client cannot be asked (RFC 9110 section 10.1.1)
+	case exchange.TE:
+		q.trailers = q.trailers || http1.ListHas(f.Value, "trailers")
+		return nil, false
+	case exchange.XForwardedFor:
+		q.forwardedFor = join(q.forwardedFor, f.Value)
+		return nil, false
+	case exchange.XForwardedProto:
+		q.forwardedProto = join(q.forwardedProto, f.Value)
+		return nil, false
+	case exchange.SecWebSocketExtensions:
+		return f.Value, q.upgrade == nil // spec 3.6: extensions are never negotiated
+	}
+	return f.Value, !ours(f)
+}
+
+// addOwn adds the fields that only Perch may set, and a Host where HTTP/1.0
+// came without.
+func (q *requestFields) addOwn(x *exchange.Exchange, set *Settings) {
+	if !q.hosted {
+		q.list = append(q.list, exchange.Field{ID: exchange.Host, Value: x.Request.Host})
+	}
+	q.add(exchange.XForwardedFor, q.forwardedFor, x.Conn.RemoteText)
+	q.add(exchange.XForwardedProto, q.forwardedProto, x.Request.Scheme)
 	if set.Token != "" {
 		q.add(exchange.MSToken, nil, set.Token)
 	}
@@ -159,7 +173,7 @@ func (q *requestFields) add(id exchange.FieldID, others []byte, own string) {
 // forget lets go of what belongs to the client's connection.
 func (q *requestFields) forget() {
 	clear(q.list)
-	q.list, q.upgrade = q.list[:0], nil
+	*q = requestFields{list: q.list[:0], text: q.text[:0]}
 }
 
 // join joins the values of a field that came more than once.
