@@ -2,11 +2,9 @@ package grpc
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -217,9 +215,8 @@ func TestDeadlineAndCancel(t *testing.T) {
 func TestDeadlineOfTheApplication(t *testing.T) {
 	t.Parallel()
 	h := start(t)
-	c := &http2.Transport{AllowHTTP: true, DialTLSContext: func(_ context.Context, network, address string, _ *tls.Config) (net.Conn, error) {
-		return net.Dial(network, address)
-	}}
+	c := &http.Transport{Protocols: new(http.Protocols)}
+	c.Protocols.SetUnencryptedHTTP2(true)
 	defer c.CloseIdleConnections()
 	for range 20 {
 		r, err := http.NewRequestWithContext(with(t), "POST", h.URLs[0]+"/perch.test.Echo/Wait", strings.NewReader("\x00\x00\x00\x00\x00"))

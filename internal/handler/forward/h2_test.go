@@ -3,7 +3,6 @@ package forward_test
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -382,11 +381,10 @@ func TestHTTP2Reset(t *testing.T) {
 		t.Run(fmt.Sprint(c.contentType, c.code), func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, plays(func(a *h2app) { a.wants("HEADERS 1"); a.fr.WriteRSTStream(1, c.code); a.drain() }), overHTTP2)
-			client := &http2.Transport{AllowHTTP: true, DialTLSContext: func(_ context.Context, _, _ string, _ *tls.Config) (net.Conn, error) {
-				return net.Dial("tcp", r.front.Addr().String())
-			}}
+			client := &http.Transport{Protocols: new(http.Protocols)}
+			client.Protocols.SetUnencryptedHTTP2(true)
 			defer client.CloseIdleConnections()
-			request, err := http.NewRequest("POST", "http://a/", nil)
+			request, err := http.NewRequest("POST", "http://"+r.front.Addr().String(), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
