@@ -23,7 +23,7 @@ func (w *Watcher) Dial(t *Task, to netip.AddrPort, limit time.Duration) (*Conn, 
 		c.wr.state.Store(sideReady)
 	}
 	w.take(c)
-	if err := c.connected(limit); err != nil {
+	if err := c.connected(to, limit); err != nil {
 		c.Close()
 		return nil, dialError(to, err)
 	}
@@ -62,19 +62,31 @@ func openNear(to netip.AddrPort) (fd int, ready bool, err error) {
 }
 
 // connected waits until the socket is connected, or why it is not.
-func (c *Conn) connected(limit time.Duration) error {
+func (c *Conn) connected(to netip.AddrPort, limit time.Duration) error {
 	c.LimitWrite(limit)
 	c.armWrite(0)
 	if err := c.wait(&c.wr, &c.writeLimit); err != nil {
 		return err
 	}
 	c.writeLimit.disarm()
-	code, err := unix.GetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if c.ended.Load() {
+		code, err := unix.GetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_ERROR)
+		switch {
+		case err != nil:
+			return os.NewSyscallError("getsockopt", err)
+		case code != 0:
+			return os.NewSyscallError("connect", unix.Errno(code))
+		}
+	}
+	// Where nobody listens, the system may choose the very port for the near end
+	// too, and TCP then connects a socket to itself.
+	near, err := unix.Getsockname(c.fd)
 	switch {
 	case err != nil:
-		return os.NewSyscallError("getsockopt", err)
-	case code != 0:
-		return os.NewSyscallError("connect", unix.Errno(code))
+		return os.NewSyscallError("getsockname", err)
+	case addrPort(near) == to:
+		c.Reset() // or the port stays taken for a minute
+		return os.NewSyscallError("connect", unix.ECONNREFUSED)
 	}
 	c.wr.again()
 	return nil

@@ -98,6 +98,42 @@ func TestDial(t *testing.T) {
 	}
 }
 
+// Where nobody listens, the system may choose the very port that is dialed for
+// the near end, and TCP then connects the socket to itself: what it would carry
+// comes back as an answer.
+func TestDialRefusesItself(t *testing.T) {
+	t.Parallel()
+	w := newWatcher(t)
+	for _, own := range []unix.Sockaddr{
+		&unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}},
+		&unix.SockaddrInet6{Addr: netip.IPv6Loopback().As16()},
+	} {
+		family := unix.AF_INET
+		if _, ok := own.(*unix.SockaddrInet6); ok {
+			family = unix.AF_INET6
+		}
+		fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Bind(fd, own); err != nil {
+			t.Fatal(err)
+		}
+		if own, err = unix.Getsockname(fd); err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Connect(fd, own); err != nil && err != unix.EINPROGRESS {
+			t.Fatal(err)
+		}
+		c := &Conn{fd: fd, w: w}
+		w.take(c)
+		if err := c.connected(addrPort(own), time.Minute); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("%v: %v", addrPort(own), err)
+		}
+		c.Close()
+	}
+}
+
 func TestDialFails(t *testing.T) {
 	t.Parallel()
 	w := newWatcher(t)
