@@ -23,12 +23,14 @@ type listener struct {
 }
 
 // TakeListener takes a TCP listener over that SetListener has prepared: l is not
-// to be used any more. Other listeners are returned as they are.
+// to be used any more, and is closed if that fails. Other listeners are returned
+// as they are.
 func TakeListener(l net.Listener) (net.Listener, error) {
 	t, ok := l.(*net.TCPListener)
 	if !ok {
 		return l, nil
 	}
+	defer t.Close()
 	raw, err := t.SyscallConn()
 	if err != nil {
 		return nil, err
@@ -42,11 +44,14 @@ func TakeListener(l net.Listener) (net.Listener, error) {
 	}
 	addr := t.Addr().(*net.TCPAddr)
 	n := &listener{file: os.NewFile(uintptr(fd), "listener"), addr: addr, one: !addr.IP.IsUnspecified()}
-	if n.raw, err = n.file.SyscallConn(); err != nil {
+	if n.raw, err = n.file.SyscallConn(); err == nil {
+		err = n.file.SetDeadline(time.Time{}) // fails if the runtime cannot wait for it
+	}
+	if err != nil {
 		n.file.Close()
 		return nil, err
 	}
-	return n, t.Close()
+	return n, nil
 }
 
 // Accept implements net.Listener.
