@@ -37,7 +37,7 @@ func TestOutOfDescriptors(t *testing.T) {
 	}
 	free := exhaust(t)
 
-	if _, err := w.Dial(nil, at, time.Minute); !errors.Is(err, syscall.EMFILE) {
+	if _, err := dial(w, nil, at, time.Minute); !errors.Is(err, syscall.EMFILE) {
 		t.Errorf("dial: %v", err)
 	}
 	for range 2 {
@@ -61,7 +61,7 @@ func TestOutOfDescriptors(t *testing.T) {
 		t.Fatalf("the address of a listener that was not taken over: %v", err)
 	}
 	defer again.Close()
-	if c, err := w.Dial(nil, at, time.Minute); err != nil {
+	if c, err := dial(w, nil, at, time.Minute); err != nil {
 		t.Error(err)
 	} else {
 		c.Close()

@@ -9,11 +9,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Dial connects to a TCP address of this machine, within limit, for t to use.
-// The task waits on its loop, so that a burst of requests that each need a
-// connection takes no goroutines. The errors are those of package net, but for
-// ErrLimit.
-func (w *Watcher) Dial(t *Task, to netip.AddrPort, limit time.Duration) (*Conn, error) {
+// Dialing is a connection in the making.
+type Dialing struct {
+	conn *Conn
+	to   netip.AddrPort
+}
+
+// Dial begins to connect to a TCP address of this machine, for t to use. Wait
+// must follow. The errors are those of package net.
+func (w *Watcher) Dial(t *Task, to netip.AddrPort) (*Dialing, error) {
 	fd, ready, err := openNear(to)
 	if err != nil {
 		return nil, dialError(to, err)
@@ -23,12 +27,22 @@ func (w *Watcher) Dial(t *Task, to netip.AddrPort, limit time.Duration) (*Conn, 
 		c.wr.state.Store(sideReady)
 	}
 	w.take(c)
-	if err := c.connected(to, limit); err != nil {
-		c.Close()
-		return nil, dialError(to, err)
-	}
-	return c, nil
+	return &Dialing{c, to}, nil
 }
+
+// Wait returns the connection, or within limit why there is none. The task waits
+// on its loop, so that a burst of requests that each need a connection takes no
+// goroutines. The cause of its error may be ErrLimit or ErrAborted.
+func (d *Dialing) Wait(limit time.Duration) (*Conn, error) {
+	if err := d.conn.connected(d.to, limit); err != nil {
+		d.conn.Close()
+		return nil, dialError(d.to, err)
+	}
+	return d.conn, nil
+}
+
+// Abort breaks off what waits, and Wait later on. Any goroutine may call it.
+func (d *Dialing) Abort() { d.conn.Abort() }
 
 // dialError says what failed as package net does.
 func dialError(to netip.AddrPort, err error) error {

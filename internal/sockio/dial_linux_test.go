@@ -48,6 +48,14 @@ func full(t *testing.T) netip.AddrPort {
 	}
 }
 
+func dial(w *Watcher, t *Task, to netip.AddrPort, limit time.Duration) (*Conn, error) {
+	d, err := w.Dial(t, to)
+	if err != nil {
+		return nil, err
+	}
+	return d.Wait(limit)
+}
+
 // A connection serves whoever asked for it, a task that stays on its loop as
 // well as a goroutine.
 func TestDial(t *testing.T) {
@@ -74,7 +82,7 @@ func TestDial(t *testing.T) {
 					}
 				}()
 				run(w, func(task *Task) {
-					c, err := w.Dial(task, at, time.Minute)
+					c, err := dial(w, task, at, time.Minute)
 					if err != nil {
 						t.Error(err)
 						return
@@ -147,7 +155,7 @@ func TestDialFails(t *testing.T) {
 		"refused": {at, syscall.ECONNREFUSED},
 		"silent":  {full(t), ErrLimit},
 	} {
-		c2, err := w.Dial(nil, c.to, 10*time.Millisecond)
+		c2, err := dial(w, nil, c.to, 10*time.Millisecond)
 		var op *net.OpError
 		if !errors.Is(err, c.want) || !errors.As(err, &op) || op.Op != "dial" {
 			t.Errorf("%s: %v", name, err)
@@ -161,5 +169,30 @@ func TestDialFails(t *testing.T) {
 	}
 	if took := time.Since(begin); took < 10*time.Millisecond {
 		t.Errorf("it took %v only", took)
+	}
+}
+
+// A wait for a connection can be broken off, by who does so before it too.
+func TestDialAborts(t *testing.T) {
+	t.Parallel()
+	w := newWatcher(t)
+	at := full(t)
+	for _, early := range []bool{true, false} {
+		_, done := onTask(t, w, func(c *Conn) {
+			d, err := w.Dial(c.task, at)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if early {
+				d.Abort()
+			} else {
+				go d.Abort()
+			}
+			if _, err := d.Wait(time.Minute); !errors.Is(err, ErrAborted) {
+				t.Errorf("early %v: %v", early, err)
+			}
+		})
+		<-done
 	}
 }

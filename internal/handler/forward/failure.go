@@ -149,7 +149,7 @@ func timedOut(err error) bool {
 // application may be the client's doing, or that of the upload beside: then
 // it is told as that.
 func (t *flight) fail(phase Phase, side Side, err error) error {
-	if side == Application && t.link != nil {
+	if side == Application {
 		switch {
 		case t.x.Gone():
 			side = Client

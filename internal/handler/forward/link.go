@@ -50,7 +50,7 @@ func (c *Channel) take(x *exchange.Exchange) (*link, error) {
 	for {
 		l := c.idle[task.Loop()].pop(oldest)
 		if l == nil {
-			return c.connect(task)
+			return c.connect(x, task)
 		}
 		l.sock.UseTask(task)
 		if now.Sub(l.since) < l.keep && l.sock.Quiet(x.Request.Idempotent()) {
@@ -68,8 +68,8 @@ func (c *Channel) connectLimit() time.Duration {
 	return connectTime
 }
 
-func (c *Channel) connect(task *sockio.Task) (*link, error) {
-	sock, err := c.socket(task)
+func (c *Channel) connect(x *exchange.Exchange, task *sockio.Task) (*link, error) {
+	sock, err := c.socket(x, task)
 	if err != nil {
 		return nil, err
 	}
@@ -77,9 +77,20 @@ func (c *Channel) connect(task *sockio.Task) (*link, error) {
 	return &link{sock: sock}, nil
 }
 
-func (c *Channel) socket(task *sockio.Task) (*sockio.Conn, error) {
+// socket connects. An application that accepts nothing may take all the time that
+// there is: a client that goes meanwhile ends the wait.
+func (c *Channel) socket(x *exchange.Exchange, task *sockio.Task) (*sockio.Conn, error) {
 	if c.set.Dial == nil {
-		return c.f.watch.Dial(task, c.set.Address, c.connectLimit())
+		d, err := c.f.watch.Dial(task, c.set.Address)
+		if err != nil {
+			return nil, err
+		}
+		x.WhenGone(d)
+		sock, err := d.Wait(c.connectLimit())
+		if err != nil {
+			x.WhenGone(nil)
+		}
+		return sock, err
 	}
 	task.Detach()
 	ctx, cancel := context.WithTimeout(context.Background(), c.connectLimit())

@@ -2,11 +2,18 @@ package forward_test
 
 import (
 	"context"
+	"errors"
 	"net"
+	"net/netip"
 	"os"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/perchserver/perch/internal/exchange"
+	"github.com/perchserver/perch/internal/exchange/exchangetest"
+	"github.com/perchserver/perch/internal/handler/forward"
 )
 
 // Unasked bytes make an idle connection unfit: they would be the answer to the
@@ -67,4 +74,59 @@ func readable(t *testing.T, c *os.File) (is bool) {
 		is = n > 0 && err == nil
 	})
 	return is
+}
+
+// A client that goes while an application accepts nothing ends the wait, and a
+// server that shuts down need not wait either. Nobody asks again.
+func TestClientGoneConnecting(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(*peer) {})
+	channel := r.forward.Channel(forward.Settings{Address: deaf(t)})
+	defer channel.Close()
+	x, _ := exchangetest.New("GET", "/")
+	waits, done := make(chan struct{}), make(chan error)
+	x.Waiting = func(on bool) {
+		if on {
+			close(waits)
+		}
+	}
+	go func() { done <- channel.Serve(x) }()
+	select {
+	case <-waits:
+		x.ClientGone()
+	case err := <-done:
+		t.Fatalf("it was not to be told of a client that goes: %v", err)
+	}
+	e := exchange.AsError(<-done)
+	var f *forward.Failure
+	if !errors.As(e, &f) || f.Phase != forward.Connect || f.Side != forward.Client || e.Resend {
+		t.Errorf("error %v (resend %v), want the client's while connecting", e, e.Resend)
+	}
+}
+
+// deaf listens and never accepts: no connection beyond the first one or two
+// comes to be.
+func deaf(t *testing.T) netip.AddrPort {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	loopback := [4]byte{127, 0, 0, 1}
+	if err := errors.Join(unix.Bind(fd, &unix.SockaddrInet4{Addr: loopback}), unix.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	name, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := netip.AddrPortFrom(netip.AddrFrom4(loopback), uint16(name.(*unix.SockaddrInet4).Port))
+	for {
+		c, err := net.DialTimeout("tcp", at.String(), 200*time.Millisecond)
+		if err != nil {
+			return at
+		}
+		t.Cleanup(func() { c.Close() })
+	}
 }
