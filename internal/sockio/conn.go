@@ -123,6 +123,11 @@ func (l *limit) arm(at int64) bool {
 	}
 }
 
+// clear takes the limit away and reports whether it had not fired.
+func (l *limit) clear() bool {
+	return l.at.Load() == limitNone || l.at.Swap(limitNone) != limitExpired
+}
+
 // disarm takes the limit away, unless it has fired.
 func (l *limit) disarm() { l.arm(limitNone) }
 
@@ -326,7 +331,9 @@ func (c *Conn) cause(err error, l *limit) error {
 // away. It is kept by the coarse clock, so it fires up to two ticks late.
 // Setting it makes a connection readable again whose read limit has fired.
 func (c *Conn) LimitRead(d time.Duration) {
-	c.readLimit.grace.Store(int64(d))
+	if c.readLimit.grace.Load() != int64(d) { // a look is cheaper
+		c.readLimit.grace.Store(int64(d))
+	}
 	c.readLimit.at.Store(c.w.limit(d))
 }
 
@@ -396,9 +403,8 @@ func (c *Conn) allowed(bytes int) time.Duration {
 // Unlimit takes both limits away and reports whether the connection is still
 // whole: false if one of them fired or it was aborted.
 func (c *Conn) Unlimit() bool {
-	r := c.readLimit.at.Swap(limitNone)
-	w := c.writeLimit.at.Swap(limitNone)
-	return r != limitExpired && w != limitExpired && !c.aborted.Load()
+	r, w := c.readLimit.clear(), c.writeLimit.clear()
+	return r && w && !c.aborted.Load()
 }
 
 // Extend starts the read limit anew, if there is one and it has not fired.

@@ -28,8 +28,8 @@ type loop struct {
 	fetch  func(uintptr) bool // a poll that does not wait
 	bell   int                // eventfd that ends a wait, for what other goroutines post
 
-	// busy is odd while a task runs on the loop, and changes with every one:
-	// the sweeper sees by it that one does not come back.
+	// busy is odd while tasks run on the loop, and changes with every round of
+	// them: the sweeper sees by it that one does not come back.
 	busy    atomic.Uint64
 	seen    uint64               // the sweeper's last view of busy
 	current atomic.Pointer[Task] // that runs, or ran last
@@ -153,6 +153,7 @@ func (l *loop) replace() {
 func (l *loop) drive() {
 	for round := 1; ; round++ {
 		l.collect()
+		l.busy.Add(1)
 		for due := len(l.queue); l.next < due; { // what they add is for the next round
 			e := l.queue[l.next]
 			l.queue[l.next] = errand{}
@@ -161,6 +162,7 @@ func (l *loop) drive() {
 				return
 			}
 		}
+		l.busy.Add(1)
 		l.queue, l.next = slices.Delete(l.queue, 0, l.next), 0
 		shared := l.w.goroutines.Load() > 0
 		if shared || round%courtesy == 0 {
@@ -247,17 +249,13 @@ func (l *loop) perform(e errand) bool {
 		t.owner = e.wake.owner
 	}
 	l.current.Store(t)
-	l.busy.Add(1)
 	t.state.Store(taskAttached)
 	t.resume()
 	if !t.ended { // it waits for a socket
-		l.busy.Add(1)
 		return true
 	}
 	attached := t.state.CompareAndSwap(taskAttached, taskIdle)
-	if attached {
-		l.busy.Add(1)
-	} else {
+	if !attached {
 		l.w.goroutines.Add(-1)
 	}
 	l.rest(t)
@@ -391,8 +389,8 @@ func (c *Conn) signal(s *side, parked bool) {
 	}
 }
 
-// unblock gives the loop a new driver if its task has not come back since the
-// sweeper's last look: it waits for something, and has not said so.
+// unblock gives the loop a new driver if it has been in one round since the
+// sweeper's last look: its task waits for something, and has not said so.
 func (l *loop) unblock() {
 	busy := l.busy.Load()
 	stuck := busy&1 == 1 && busy == l.seen
