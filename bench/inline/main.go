@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/perchserver/perch/internal/exchange"
+	"github.com/perchserver/perch/internal/listen"
 	"github.com/perchserver/perch/internal/module/errorpage"
 	"github.com/perchserver/perch/internal/module/reqfilter"
 	"github.com/perchserver/perch/internal/serve"
@@ -40,18 +41,23 @@ func main() {
 
 // run serves until ctx ends.
 func run(ctx context.Context, address string) error {
-	l, err := net.Listen("tcp", address)
+	binding, err := listen.Parse("http://" + address)
 	if err != nil {
 		return err
 	}
+	group, err := listen.Open([]listen.Binding{binding})
+	if err != nil {
+		return err
+	}
+	socket := group.Sockets[0]
 	w, err := sockio.NewWatcher()
 	if err != nil {
 		return err
 	}
 	defer w.Close()
 	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	s := serve.New(serve.Settings{Log: logger}, w, handler(l.Addr().(*net.TCPAddr).AddrPort(), logger))
-	s.Serve(serve.Listener{Listener: l, URL: "http://" + address})
+	s := serve.New(serve.Settings{Log: logger}, w, handler(socket.Addr().(*net.TCPAddr).AddrPort(), logger))
+	s.Serve(serve.Listener{Listener: socket, URL: socket.URL})
 	<-ctx.Done()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
