@@ -237,9 +237,10 @@ type Request struct {
 }
 
 func (r *Request) reset() {
-	h := r.Header
-	h.Reset()
-	*r = Request{Header: h}
+	r.Header.Reset()
+	fields := r.Header.Fields
+	*r = Request{}
+	r.Header.Fields = fields
 }
 
 // HasBody reports whether the request announced a body.
@@ -359,9 +360,10 @@ type Response struct {
 }
 
 func (r *Response) reset() {
-	h, t := r.Header, r.Trailer[:0]
-	h.Reset()
-	*r = Response{Header: h, Trailer: t}
+	r.Header.Reset()
+	fields, trailer := r.Header.Fields, r.Trailer[:0]
+	*r = Response{}
+	r.Header.Fields, r.Trailer = fields, trailer
 }
 
 // Writer sends a response. It is used by the goroutine of the exchange only.

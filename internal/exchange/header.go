@@ -57,20 +57,25 @@ func (h *Header) GetName(name string) []byte {
 	return nil
 }
 
-// Add appends a field with a number. It keeps value.
-func (h *Header) Add(id FieldID, value []byte) {
-	h.Fields = append(h.Fields, Field{ID: id, Value: value})
+// Append appends a field. It keeps name, which may be nil as that of a Field,
+// and value.
+//
+// The field is filled in where it stands: one that is made elsewhere is copied in
+// larger pieces than it was written in, and a processor waits for that.
+func (h *Header) Append(id FieldID, name, value []byte) {
+	h.Fields = append(h.Fields, Field{})
+	f := &h.Fields[len(h.Fields)-1]
+	f.ID, f.Name, f.Value = id, name, value
 }
+
+// Add appends a field with a number. It keeps value.
+func (h *Header) Add(id FieldID, value []byte) { h.Append(id, nil, value) }
 
 // AddString appends a field with a number and a constant value.
-func (h *Header) AddString(id FieldID, value string) {
-	h.Fields = append(h.Fields, Field{ID: id, Value: []byte(value)})
-}
+func (h *Header) AddString(id FieldID, value string) { h.Append(id, nil, []byte(value)) }
 
 // AddName appends a field by name. It keeps name and value.
-func (h *Header) AddName(name, value []byte) {
-	h.Fields = append(h.Fields, Field{ID: LookupField(name), Name: name, Value: value})
-}
+func (h *Header) AddName(name, value []byte) { h.Append(LookupField(name), name, value) }
 
 // Set replaces all fields with this number by one, in the place of the first.
 func (h *Header) Set(id FieldID, value []byte) {

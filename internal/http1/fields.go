@@ -44,7 +44,7 @@ func parseFields(b []byte, h *exchange.Header, f *Framing) error {
 		if err := f.note(id, value); err != nil {
 			return err
 		}
-		h.Fields = append(h.Fields, exchange.Field{ID: id, Name: name, Value: value})
+		h.Append(id, name, value)
 		b = b[e+1:]
 	}
 }

@@ -28,9 +28,10 @@ func (r *ResponseHead) Reusable() bool {
 // ParseResponse parses a whole response head, as found by a Scanner. What it
 // stores points into head.
 func ParseResponse(head []byte, r *ResponseHead) error {
-	h := r.Header
-	h.Reset()
-	*r = ResponseHead{Header: h}
+	r.Header.Reset()
+	fields := r.Header.Fields
+	*r = ResponseHead{}
+	r.Header.Fields = fields
 	e := bytes.IndexByte(head, '\n')
 	if e < 1 || head[e-1] != '\r' {
 		return BadLineEnd

@@ -183,7 +183,7 @@ const bufferSize = 16 << 10
 func newFlight() *flight {
 	t := &flight{buf: make([]byte, bufferSize)}
 	t.head.Header.Fields = make([]exchange.Field, 0, 32)
-	t.fields.list = make([]exchange.Field, 0, 32)
+	t.fields.list.Fields = make([]exchange.Field, 0, 32)
 	t.upload.flight = t
 	t.upload.done = make(chan struct{}, 1)
 	return t

@@ -63,7 +63,7 @@ const keptBuffer = 32 << 10
 
 func newCall() *call {
 	k := &call{}
-	k.fields.list = make([]exchange.Field, 0, 32)
+	k.fields.list.Fields = make([]exchange.Field, 0, 32)
 	k.head.Header.Fields = make([]exchange.Field, 0, 32)
 	k.upload.done = make(chan struct{}, 1)
 	return k

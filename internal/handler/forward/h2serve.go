@@ -101,7 +101,7 @@ func (k *call) open(webSocket bool) error {
 	k.request = http2.RequestHead{
 		Method: r.Method, Authority: r.Host,
 		Path: r.Target.Forward, Query: r.Target.Query, HasQuery: r.Target.HasQuery,
-		Fields: k.fields.list, Length: -1, Trailers: k.fields.trailers, End: !r.HasBody(),
+		Fields: k.fields.list.Fields, Length: -1, Trailers: k.fields.trailers, End: !r.HasBody(),
 	}
 	switch {
 	case webSocket:
@@ -252,7 +252,7 @@ func (k *call) tell(e *exchange.Error, err error) {
 			e.Code = uint32(reset.code)
 			e.Cut = !r.Started && k.x.Request.Proto >= exchange.HTTP2 && grpc(&k.x.Request.Header)
 		}
-	case r.Started && k.x.Request.Proto >= exchange.HTTP2 && grpc(&k.head.Header):
+	case r.Started && k.x.Request.Proto >= exchange.HTTP2 && grpc(&r.Header):
 		e.Told = true
 		r.Trailer = append(r.Trailer[:0], unavailable...)
 	}

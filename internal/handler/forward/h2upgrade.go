@@ -4,7 +4,6 @@ import (
 	"crypto/sha1"
 	"encoding/base64"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/perchserver/perch/internal/exchange"
@@ -33,7 +32,7 @@ func (k *call) wantsWebSocket() (bool, error) {
 	if k.x.Request.Header.Get(exchange.SecWebSocketKey) == nil {
 		return false, errNoKey
 	}
-	k.fields.list = slices.DeleteFunc(k.fields.list, func(f exchange.Field) bool { return f.ID == exchange.SecWebSocketKey })
+	k.fields.list.Del(exchange.SecWebSocketKey)
 	return true, nil
 }
 
@@ -43,7 +42,7 @@ func (k *call) switchProtocols() error {
 	k.x.Response.Status = 101
 	passFields(&k.head, h)
 	h.Add(exchange.Upgrade, webSocketProtocol)
-	h.Fields = append(h.Fields, exchange.Field{Name: []byte("Sec-WebSocket-Accept"), Value: accepts(k.x.Request.Header.Get(exchange.SecWebSocketKey))})
+	h.AddName([]byte("Sec-WebSocket-Accept"), accepts(k.x.Request.Header.Get(exchange.SecWebSocketKey)))
 	if phase, side, err := becomeTunnel(k.x, &k.c.set, &farStream{call: k}, make([]byte, tunnelBuffer), nil); err != nil {
 		return k.fail(phase, side, err)
 	}

@@ -51,10 +51,7 @@ func (t *flight) appendHead(b []byte) []byte {
 		}
 	}
 	t.fields.addOwn(t.x, &t.c.set)
-	for i := range t.fields.list {
-		f := &t.fields.list[i]
-		b = http1.AppendField(b, f.NameBytes(), f.Value)
-	}
+	b = http1.AppendFields(b, &t.fields.list)
 	switch {
 	case t.fields.upgrade != nil:
 		b = append(b, "Connection: Upgrade\r\nUpgrade: "...)
@@ -81,10 +78,10 @@ func announces(r *exchange.Request) bool {
 // among them. They are taken one by one: begin, take for each of the client's,
 // addOwn; or all at once with collect.
 type requestFields struct {
-	list     []exchange.Field // of our own; after collect all of them
-	text     []byte           // what the values of our own are made in
-	upgrade  []byte           // the protocol to change to, nil for none
-	trailers bool             // those of the response may be sent
+	list     exchange.Header // of our own; after collect all of them
+	text     []byte          // what the values of our own are made in
+	upgrade  []byte          // the protocol to change to, nil for none
+	trailers bool            // those of the response may be sent
 
 	named  bool // Connection names fields of the client's
 	hosted bool // Host is among them
@@ -99,7 +96,7 @@ func (q *requestFields) collect(x *exchange.Exchange, set *Settings) {
 	for i := range r.Header.Fields {
 		f := &r.Header.Fields[i]
 		if v, ok := q.take(r, f); ok {
-			q.list = append(q.list, exchange.Field{ID: f.ID, Name: f.Name, Value: v})
+			q.list.Append(f.ID, f.Name, v)
 		}
 	}
 	q.addOwn(x, set)
@@ -107,7 +104,8 @@ func (q *requestFields) collect(x *exchange.Exchange, set *Settings) {
 
 func (q *requestFields) begin(x *exchange.Exchange, set *Settings) {
 	r := &x.Request
-	*q = requestFields{list: q.list[:0], text: q.text[:0], upgrade: r.Upgrade, named: http1.NamesFields(&r.Header)}
+	q.forget()
+	q.upgrade, q.named = r.Upgrade, http1.NamesFields(&r.Header)
 	if set.NoWebSockets && exchange.EqualFold(q.upgrade, "websocket") {
 		q.upgrade = nil
 	}
@@ -146,7 +144,7 @@ func (q *requestFields) take(r *exchange.Request, f *exchange.Field) ([]byte, bo
 // came without.
 func (q *requestFields) addOwn(x *exchange.Exchange, set *Settings) {
 	if !q.hosted {
-		q.list = append(q.list, exchange.Field{ID: exchange.Host, Value: x.Request.Host})
+		q.list.Add(exchange.Host, x.Request.Host)
 	}
 	q.add(exchange.XForwardedFor, q.forwardedFor, x.Conn.RemoteText)
 	q.add(exchange.XForwardedProto, q.forwardedProto, x.Request.Scheme)
@@ -156,7 +154,7 @@ func (q *requestFields) addOwn(x *exchange.Exchange, set *Settings) {
 	if s := x.Conn.TLS; s != nil && len(s.VerifiedChains) > 0 {
 		start := len(q.text)
 		q.text = base64.StdEncoding.AppendEncode(q.text, s.PeerCertificates[0].Raw)
-		q.list = append(q.list, exchange.Field{ID: exchange.MSClientCert, Value: q.text[start:]})
+		q.list.Add(exchange.MSClientCert, q.text[start:])
 	}
 }
 
@@ -167,13 +165,15 @@ func (q *requestFields) add(id exchange.FieldID, others []byte, own string) {
 		q.text = append(append(q.text, others...), ", "...)
 	}
 	q.text = append(q.text, own...)
-	q.list = append(q.list, exchange.Field{ID: id, Value: q.text[start:]})
+	q.list.Add(id, q.text[start:])
 }
 
 // forget lets go of what belongs to the client's connection.
 func (q *requestFields) forget() {
-	clear(q.list)
-	*q = requestFields{list: q.list[:0], text: q.text[:0]}
+	q.list.Reset()
+	list, text := q.list, q.text[:0]
+	*q = requestFields{}
+	q.list, q.text = list, text
 }
 
 // join joins the values of a field that came more than once.

@@ -156,11 +156,11 @@ func (t *flight) contradicts() bool {
 	return t.head.Chunked && t.x.Request.Method != "HEAD" || t.head.Status == 204 && t.head.Length > 0
 }
 
-// passFields copies the fields that go on to the client (spec 3.5).
+// passFields moves the fields that go on to the client (spec 3.5).
 func passFields(head *http1.ResponseHead, to *exchange.Header) {
-	to.Reset()
-	for i := range head.Header.Fields {
-		f := &head.Header.Fields[i]
+	fields, n := head.Header.Fields, 0
+	for i := range fields {
+		f := &fields[i]
 		switch f.ID {
 		case exchange.Connection, exchange.KeepAlive, exchange.ProxyConnection, exchange.Upgrade,
 			exchange.TransferEncoding, exchange.ContentLength, exchange.Date, exchange.TE,
@@ -173,8 +173,14 @@ func passFields(head *http1.ResponseHead, to *exchange.Header) {
 		if head.Named && http1.NamedByConnection(&head.Header, f) {
 			continue
 		}
-		to.Fields = append(to.Fields, *f)
+		if n < i {
+			fields[n], *f = *f, fields[n] // Connection has to stay among them until the end
+		}
+		n++
 	}
+	clear(fields[n:])
+	to.Reset()
+	to.Fields, head.Header.Fields = fields[:n], to.Fields
 }
 
 // keepLink gives the connection back if nothing is left on it (step 6). It is
