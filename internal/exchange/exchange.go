@@ -61,6 +61,10 @@ type Exchange struct {
 	// Task is what the exchange runs on, nil for a goroutine of its own.
 	Task Task
 
+	// Scratch is memory that the handler of one exchange leaves to that of the
+	// next with the same Exchange. Who uses it takes it out meanwhile.
+	Scratch any
+
 	gone gone
 }
 

@@ -30,11 +30,10 @@ import (
 // Forwarder owns what the channels of a process share: memory for exchanges
 // in flight, and the goroutine that looks after idle connections.
 type Forwarder struct {
-	watch   *sockio.Watcher
-	flights sync.Pool // of *flight
-	calls   sync.Pool // of *call
-	chunks  sync.Pool // of *[bufferSize]byte: parts of uploads over HTTP/2
-	limits  http1.Limits
+	watch  *sockio.Watcher
+	calls  sync.Pool // of *call
+	chunks sync.Pool // of *[bufferSize]byte: parts of uploads over HTTP/2
+	limits http1.Limits
 
 	mu       sync.Mutex
 	channels map[*Channel]struct{}
@@ -45,7 +44,6 @@ type Forwarder struct {
 // New returns a Forwarder. Close ends it, after its channels.
 func New(w *sockio.Watcher) *Forwarder {
 	f := &Forwarder{watch: w, limits: headLimits, channels: make(map[*Channel]struct{}), done: make(chan struct{})}
-	f.flights.New = func() any { return newFlight() }
 	f.calls.New = func() any { return newCall() }
 	f.chunks.New = func() any { return new([bufferSize]byte) }
 	f.wait.Go(f.prune)
@@ -154,7 +152,7 @@ func (f *Forwarder) prune() {
 }
 
 // flight is the memory of one exchange on its way to the application and
-// back. Flights are pooled.
+// back. It stays with the exchange, for the next request.
 type flight struct {
 	c    *Channel
 	x    *exchange.Exchange
@@ -205,22 +203,25 @@ func (c *Channel) Serve(x *exchange.Exchange) error {
 	if c.set.HTTP2 {
 		return c.serveHTTP2(x)
 	}
-	t := c.f.flights.Get().(*flight)
+	t, _ := x.Scratch.(*flight)
+	if x.Scratch = nil; t == nil {
+		t = newFlight()
+	}
 	t.c, t.x = c, x
 	err := t.carry()
 	t.release()
+	x.Scratch = t
 	return err
 }
 
-// release forgets the exchange and gives the memory back. What the response
-// still holds of it has been sent.
+// release forgets the exchange. What the response still holds of it has been
+// sent.
 func (t *flight) release() {
 	t.x.Response.Reason = nil
 	t.x.Response.Header.Reset()
 	if len(t.buf) > bufferSize {
 		t.buf = make([]byte, bufferSize)
 	}
-	f := t.c.f
 	t.c, t.x, t.link = nil, nil, nil
 	t.fields.forget()
 	t.limited.R = nil
@@ -229,7 +230,6 @@ func (t *flight) release() {
 	t.trailer.Reset()
 	t.sent, t.received = false, false
 	t.upload.err = nil
-	f.flights.Put(t)
 }
 
 func (t *flight) carry() error {
