@@ -51,6 +51,7 @@ const (
 	BadCertificate Code = "PC056"
 	NoProgram      Code = "PC057"
 	LinkLoop       Code = "PC058"
+	NoHandler      Code = "PC059"
 )
 
 // Explanation is what the reference says of a code.
@@ -144,6 +145,8 @@ var explanations = [...]Explanation{
 		"The program of processPath, or what it is to run, is not there or may not be executed. Requests are answered with an error as long as that is so. Correct processPath or arguments, install the program, or publish the application again."},
 	{LinkLoop, Warning, "a link that leads back to a folder around it",
 		"The folder has itself in it, without end, and every URL below it is served under any number of names. Remove the link."},
+	{NoHandler, Warning, "a section of an application that no handler leads to",
+		"The section says how an application is started, and the handlers of its folder give requests to files or to another application: it is never started. Add the entry that is expected to handlers, or take the section out."},
 }
 
 // Explanations returns what the reference says of every code, in their order.

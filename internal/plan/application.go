@@ -39,6 +39,9 @@ type Application struct {
 
 	noProgram config.Problem // what to tell when it cannot be started, but for its message
 
+	used   config.Pos      // of the section that it is started by
+	unused config.Problems // of sections that its handlers do not lead to
+
 	node     *site.Node    // of its root
 	layers   []merge.Layer // that hold there
 	handler  exchange.Handler
@@ -202,13 +205,35 @@ func applicationSection(s *merge.Settings) string {
 	return ""
 }
 
+// unusedSections tells which sections say how to start an application that the
+// handlers do not lead to. used is the one that they lead to.
+func unusedSections(s *merge.Settings, used string) (all config.Problems) {
+	for _, c := range []struct{ section, module string }{
+		{"system.webServer/aspNetCore", "AspNetCoreModuleV2"},
+		{"system.webServer/httpPlatform", "httpPlatformHandler"},
+	} {
+		if e := s.Section(c.section); e.Present && c.section != used {
+			why := "no handler gives requests to it"
+			if used != "" {
+				why = "the application of this folder is that of " + used
+			}
+			all = append(all, e.Problem("", config.Problem{Code: config.NoHandler, Subject: c.section,
+				Message:  c.section + " starts nothing: " + why,
+				Expected: `an entry in handlers such as <add name="app" path="*" verb="*" modules="` + c.module + `" resourceType="Unspecified" />`}))
+		}
+	}
+	return all
+}
+
 // worker finds out whether there is an application, and sets up its pool.
 func (r *reader) worker(a *Application, def *appDefinition, s *merge.Settings, was *Application) config.Problems {
 	section := applicationSection(s)
+	a.unused = unusedSections(s, section)
 	if section == "" {
 		return nil
 	}
 	e := s.Section(section)
+	a.used = e.Pos()
 	if !e.Present {
 		return config.Problems{{Code: config.MissingAttribute, Subject: section, Pos: config.Pos{File: a.WebConfig},
 			Message:  "the handlers section gives requests to the application, but " + section + " is missing",

@@ -27,6 +27,7 @@ type definition struct {
 	connections int64         // at most; 0: as many as come
 	idle        time.Duration // of a connection; 0: as all
 	bandwidth   int64         // bytes a second of all responses; 0: no limit
+	segments    int           // of a path, at most; 0: no limit
 
 	written *definition // what it is a copy of, in which no port was chosen; nil: none
 }

@@ -183,6 +183,10 @@ func (p *Plan) explain(x *Explanation, u *url.URL, addr netip.Addr, r *exchange.
 		x.tell(from.settings, accessSection)
 		return x.refuse(answer(err))
 	}
+	filter := s.reader.filter(from.settings)
+	if err := filter.Judge(&r.Target); err != nil {
+		return x.refuse(answer(err))
+	}
 	if s.reader.handle(x, from, r); access.Require && !x.Refused {
 		x.Answer += "; a client without a certificate gets 403.7"
 	}

@@ -3,6 +3,7 @@ package plan
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -112,5 +113,41 @@ func TestLimitOutOfRange(t *testing.T) {
 	p := mustBuild(t, input(dir), first)
 	if !p.Problems.HasErrors() || !strings.Contains(p.Problems.Error(), "maxRequestHeaderCount") {
 		t.Errorf("problems %v", p.Problems)
+	}
+}
+
+// TestSegmentsOfASite asks for paths at the limit and beyond it, and has them
+// explained.
+func TestSegmentsOfASite(t *testing.T) {
+	t.Parallel()
+	limited := func(id int, name, attributes string) string {
+		return strings.Replace(plainSite(id, name, "*:80:"+name+".test", "a"), "</site>", "<limits "+attributes+" /></site>", 1)
+	}
+	dir := tree(t, map[string]string{
+		"applicationHost.config": hostConfig("", plainSite(1, "default", "*:80:default.test", "a")+
+			limited(2, "two", `maxUrlSegments="2"`)+limited(3, "none", `maxUrlSegments="0"`)),
+		"a/b/c.txt": "",
+	})
+	p := mustBuild(t, served(dir), nil)
+	for path, want := range map[string]string{
+		"two/": "403", "two/b/c.txt": "200", "two/b/c/": "404", "two/b/c/d": "404.20",
+		"default" + strings.Repeat("/a", 32): "404", "default" + strings.Repeat("/a", 33): "404.20",
+		"none" + strings.Repeat("/a", 33): "404",
+	} {
+		host, rest, _ := strings.Cut(path, "/")
+		status, body := getFrom(t, p, host+".test", "/"+rest)
+		if got := strconv.Itoa(status); !strings.HasPrefix(want, got) || strings.Contains(body, "404.20") != (want == "404.20") {
+			t.Errorf("%s: %d, want %s: %.300s", path, status, want, body)
+		}
+		x, err := Explain(served(dir), parts(), Question{URL: "http://" + host + ".test/" + rest})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if x.Refused != (status != 200) || strings.HasPrefix(x.Answer, "404.20") != (want == "404.20") {
+			t.Errorf("%s is explained by %q, want %s", path, x.Answer, want)
+		}
+	}
+	if got := len(p.Problems); got > 0 {
+		t.Errorf("told %v", p.Problems)
 	}
 }

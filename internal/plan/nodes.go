@@ -223,7 +223,6 @@ func eachLocation(layers []merge.Layer, f func(path string)) {
 // a virtual directory.
 func (r *reader) node(s *merge.Settings, at string, m *mount) *site.Node {
 	a := r.apps[strings.ToLower(m.app)]
-	limits := s.Section("system.webServer/security/requestFiltering").Child("requestLimits")
 	choice := &site.Choice{Folder: m.folder, Prefix: strings.TrimSuffix(m.path, "/")}
 	for _, e := range s.Section("system.webServer/handlers").Entries() {
 		entry := site.Entry{Path: e.Text("path"), Handler: r.handler(s, e, a, m)}
@@ -255,7 +254,7 @@ func (r *reader) node(s *merge.Settings, at string, m *mount) *site.Node {
 	if m := access.Module(r.access(s)); m != nil {
 		chain = append(chain, stage{"access", m})
 	}
-	chain = append(chain, stage{"reqfilter", reqfilter.Module(reqfilter.Settings{MaxBody: limits.Int("maxAllowedContentLength")})})
+	chain = append(chain, stage{"reqfilter", reqfilter.Module(r.filter(s))})
 	n := &site.Node{Chain: choice}
 	if a.refused != "" {
 		n.Chain = refuse(503, 0, a.refused)
@@ -267,6 +266,12 @@ func (r *reader) node(s *merge.Settings, at string, m *mount) *site.Node {
 		r.places[n] = &place{at, s, m, a, names(chain), choice}
 	}
 	return n
+}
+
+// filter is what requests are refused for by themselves.
+func (r *reader) filter(s *merge.Settings) reqfilter.Settings {
+	limits := s.Section("system.webServer/security/requestFiltering").Child("requestLimits")
+	return reqfilter.Settings{MaxBody: limits.Int("maxAllowedContentLength"), MaxSegments: r.def.segments}
 }
 
 // headerRules are what the section httpProtocol asks for.

@@ -197,7 +197,7 @@ func (s *server) define(certificates bool) ([]*definition, config.Problems) {
 	d.readPools()
 	var defs []*definition
 	for _, e := range s.settings.Section("system.applicationHost/sites").Entries() {
-		def := &definition{name: e.Text("name"), id: fmt.Sprint(e.Int("id"))}
+		def := &definition{name: e.Text("name"), id: fmt.Sprint(e.Int("id")), segments: int(e.Child("limits").Int("maxUrlSegments"))}
 		d.applications(def, e)
 		if len(def.apps) == 0 || !e.Bool("serverAutoStart") {
 			continue // told, or stopped

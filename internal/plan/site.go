@@ -56,7 +56,6 @@ func (b *builder) site(def *definition) (*Site, error) {
 	r := newReader(b.host, def, &s.problems)
 	r.known = b.told
 	s.reader = r
-	r.known = b.told
 	if prev != nil {
 		r.good, s.quota, s.bandwidth = prev.reader.good, prev.quota, prev.bandwidth
 	}
@@ -78,6 +77,7 @@ func (b *builder) site(def *definition) (*Site, error) {
 		}
 		s.Applications = append(s.Applications, a)
 	}
+	r.note(s.unused())
 	s.tree = site.NewTree(s.Applications[0].node, r)
 	if prev != nil {
 		s.reopen(prev)
@@ -86,6 +86,23 @@ func (b *builder) site(def *definition) (*Site, error) {
 	s.problems.Sort()
 	r.report = r.tellLate
 	return s, nil
+}
+
+// unused tells the sections of applications that no handler leads to, neither
+// where they stand nor in an application below, which inherits them.
+func (s *Site) unused() (all config.Problems) {
+	used := make(map[config.Pos]bool)
+	for _, a := range s.Applications {
+		used[a.used] = true
+	}
+	for _, a := range s.Applications {
+		for _, p := range a.unused {
+			if !used[p.Pos] {
+				all = append(all, p)
+			}
+		}
+	}
+	return all
 }
 
 // reopen reads the folders that requests led into before, so that who reloads

@@ -51,7 +51,7 @@ var siteElements = []Element{
 		{Name: "maxBandwidth", Type: Uint, Default: "4294967295", Range: &Range{Min: 1024, Max: 4294967295}}, // bytes a second
 		{Name: "maxConnections", Type: Uint, Default: "4294967295"},
 		{Name: "connectionTimeout", Type: TimeSpan, Default: "00:02:00", Range: &Range{Max: 65535, Step: 1}},
-		{Name: "maxUrlSegments", Type: Uint, Default: "32", Range: &Range{Max: 16383}, Status: Known, Restricts: true},
+		{Name: "maxUrlSegments", Type: Uint, Default: "32", Range: &Range{Max: 16383}}, // of a path; 0: no limit
 	}},
 	{Name: "logFile", Status: Known, Attributes: append([]Attribute{
 		{Name: "enabled", Type: Bool, Default: "true"},

@@ -1,12 +1,15 @@
 // Package reqfilter is the module that refuses requests by their own
 // properties, as IIS's Request Filtering does. It bounds the body of a
-// request; the other filters of that section follow.
+// request and the segments of its path; the other filters of that section
+// follow.
 //
 // internal/plan puts it into the chain of a node.
 package reqfilter
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 
 	"github.com/perchserver/perch/internal/exchange"
 )
@@ -16,6 +19,10 @@ type Settings struct {
 	// MaxBody is the largest request body in bytes (maxAllowedContentLength);
 	// negative is no limit.
 	MaxBody int64
+
+	// MaxSegments is how many segments a path may have (maxUrlSegments); 0 is
+	// no limit, as for HTTP.sys.
+	MaxSegments int
 }
 
 // DefaultMaxBody is IIS's own default for maxAllowedContentLength.
@@ -25,6 +32,9 @@ const DefaultMaxBody = 30_000_000
 func Module(set Settings) exchange.Module {
 	return func(next exchange.Handler) exchange.Handler {
 		return exchange.HandlerFunc(func(x *exchange.Exchange) error {
+			if err := set.Judge(&x.Request.Target); err != nil {
+				return err
+			}
 			if set.MaxBody >= 0 && x.Request.HasBody() {
 				if x.Request.Length > set.MaxBody {
 					return tooLarge()
@@ -33,6 +43,23 @@ func Module(set Settings) exchange.Module {
 			}
 			return next.Serve(x)
 		})
+	}
+}
+
+// Judge returns why a path is refused, nil if it is not. An encoded slash
+// counts as one.
+func (set *Settings) Judge(t *exchange.Target) error {
+	path := t.Path
+	if t.HiddenSlash {
+		path = t.Separated
+	}
+	if set.MaxSegments == 0 || bytes.Count(bytes.TrimSuffix(path, []byte("/")), []byte("/")) <= set.MaxSegments {
+		return nil
+	}
+	return &exchange.Error{
+		Status: 404, SubStatus: 20, Op: "filter request",
+		Public: "The path has more segments than are allowed here",
+		Err:    fmt.Errorf("the path has more segments than the %d of maxUrlSegments", set.MaxSegments),
 	}
 }
 

@@ -46,3 +46,25 @@ func TestBodyLimit(t *testing.T) {
 		})
 	}
 }
+
+func TestSegments(t *testing.T) {
+	for _, c := range []struct {
+		path, separated string
+		most            int
+		refused         bool
+	}{
+		{"/", "", 1, false},
+		{"/a/b", "", 2, false},
+		{"/a/b/", "", 2, false},
+		{"/a/b/c", "", 2, true},
+		{"/a%2fb/c", "/a/b/c", 3, false},
+		{"/a%2fb/c", "/a/b/c", 2, true},
+		{strings.Repeat("/a", 1000), "", 0, false},
+	} {
+		target := exchange.Target{Path: []byte(c.path), HiddenSlash: c.separated != "", Separated: []byte(c.separated)}
+		set := Settings{MaxSegments: c.most}
+		if err := set.Judge(&target); (err != nil) != c.refused {
+			t.Errorf("%.20s with %d segments at most: %v", c.path, c.most, err)
+		}
+	}
+}
