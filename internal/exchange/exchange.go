@@ -93,6 +93,7 @@ type gone struct {
 	mu   sync.Mutex
 	is   bool
 	work Aborter
+	told chan struct{} // closed when it is; made by the first who waits
 }
 
 // WhenGone names the work to abort when the client goes away, nil for none.
@@ -114,6 +115,9 @@ func (x *Exchange) WhenGone(work Aborter) {
 // closed its side of the connection.
 func (x *Exchange) ClientGone() {
 	x.gone.mu.Lock()
+	if !x.gone.is && x.gone.told != nil {
+		close(x.gone.told)
+	}
 	x.gone.is = true
 	if x.gone.work != nil {
 		x.gone.work.Abort()
@@ -131,17 +135,26 @@ func (x *Exchange) Gone() bool {
 // Pause waits for d, or until the client is known to have gone, which it
 // reports.
 func (x *Exchange) Pause(d time.Duration) (gone bool) {
-	const look = 100 * time.Millisecond
 	x.Detach()
 	x.gone.mu.Lock()
 	watched := x.gone.work != nil
+	if x.gone.told == nil {
+		x.gone.told = make(chan struct{})
+		if x.gone.is {
+			close(x.gone.told)
+		}
+	}
+	told := x.gone.told
 	x.gone.mu.Unlock()
 	if !watched && x.Waiting != nil {
 		x.Waiting(true)
 		defer x.Waiting(false)
 	}
-	for ; d > 0 && !x.Gone(); d -= look {
-		time.Sleep(min(d, look))
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-told:
+	case <-timer.C:
 	}
 	return x.Gone()
 }
@@ -164,7 +177,7 @@ func (x *Exchange) Reset() {
 func (x *Exchange) Attach(c *Conn) {
 	x.Conn = c
 	x.gone.mu.Lock()
-	x.gone.is, x.gone.work = false, nil
+	x.gone.is, x.gone.work, x.gone.told = false, nil, nil
 	x.gone.mu.Unlock()
 }
 
