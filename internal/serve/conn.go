@@ -129,7 +129,7 @@ func (c *conn) endIfIdle() {
 		h.leave()
 		return
 	}
-	if c.sock.Alive() && c.idle.CompareAndSwap(true, false) {
+	if c.sock.Silent() && c.idle.CompareAndSwap(true, false) {
 		c.sock.Abort()
 	}
 }

@@ -522,6 +522,15 @@ func (c *Conn) Quiet(lenient bool) bool {
 	return c.Alive()
 }
 
+// Silent is Alive for one to whom the connection does not belong, so that it may
+// be closed at the same moment: that waits for the look, and what is closed is
+// looked at no more.
+func (c *Conn) Silent() bool {
+	c.w.mu.Lock()
+	defer c.w.mu.Unlock()
+	return c.index >= 0 && c.Alive() // Close begins with taking it out
+}
+
 // Leave lets goroutines use the connection instead of its task, which is
 // detached, until it parks or is closed.
 func (c *Conn) Leave() {
