@@ -344,17 +344,25 @@ func (b *body) splice(dst *sockio.Conn) (total int64, err error) {
 	return total + n, err
 }
 
-// drain reads away what is left, within a bound. It reports whether the next
-// request may follow.
-func (b *body) drain() bool {
-	const most = 4 << 20
+// mostDrained is how much of a body is read away that nobody has read.
+const mostDrained = 4 << 20
+
+// hopeless reports whether it is known already that drain will fail. The handler
+// has returned.
+func (b *body) hopeless() bool {
 	if b.interrupted.Swap(false) && b.err == errInterrupted {
 		b.err = nil
 	}
-	if b.expect || b.err != nil || b.left > most {
+	return b.expect || b.err != nil || b.left > mostDrained
+}
+
+// drain reads away what is left, within a bound. It reports whether the next
+// request may follow.
+func (b *body) drain() bool {
+	if b.hopeless() {
 		return false
 	}
-	b.most = b.count + most
+	b.most = b.count + mostDrained
 	b.patience = sockio.Credit{}
 	buf := b.s.conn.server.bulk.Get().(*[bulkSize]byte)
 	defer b.s.conn.server.bulk.Put(buf)

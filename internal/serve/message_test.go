@@ -74,7 +74,15 @@ func testConversations(t *testing.T, on starter) {
 		{"small chunks, read", chunked("/echo", strings.Repeat("1;a=\"b\"\r\nx\r\n", 20_000)+"0\r\nT: "+strings.Repeat("t", 20_000)+"\r\n\r\n") + next,
 			ok(strings.Repeat("x", 20_000)+";T="+strings.Repeat("t", 20_000)) + after},
 		// More than 4 MiB is not read away: the connection ends instead.
-		{"too large to be read away", post("/ignore", strings.Repeat("x", 5<<20)) + next, ok("ignored")},
+		{"too large to be read away", post("/ignore", strings.Repeat("x", 5<<20)) + next, last("ignored")},
+		{"too large, read in part", post("/part", strings.Repeat("x", 4<<20+4)) + next, last("began xxx")},
+		{"nearly too large, read in part", post("/part", strings.Repeat("x", 4<<20+3)) + next, ok("began xxx") + after},
+		{"too large, refused", post("/garbage", strings.Repeat("x", 5<<20)) + next, refusal("502 Bad Gateway", "Bad Gateway.\n")},
+		{"too large, streamed", strings.Replace(post("/copied", strings.Repeat("x", 5<<20)), " HTTP/1.1", " HTTP/1.0", 1) + next,
+			"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\ncopied"},
+		{"too large, HTTP/1.0", "POST /ignore HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 5000000\r\n\r\n" + strings.Repeat("x", 5000000) + next, last("ignored")},
+		{"too large, HEAD", "HEAD /404" + host11 + "Content-Length: 5000000\r\n\r\n" + strings.Repeat("x", 5000000) + next,
+			"HTTP/1.1 404 Not Found\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 11\r\nConnection: close\r\n\r\n"},
 
 		// RFC 9110 section 9.3.2, 15.3.5, 15.4.5.
 		{"HEAD", "HEAD /a" + host11 + "\r\n" + next, "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n" + after},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,6 +25,7 @@ type writer struct {
 	upgraded bool
 	broken   bool // the response cannot be completed
 	sent     bool // some of it has left for the socket
+	fate     int  // where in buf the head says what becomes of the connection
 
 	// mu keeps the "100 Continue" that the reader of the body may send on
 	// another goroutine apart from what is sent here.
@@ -83,14 +85,29 @@ func (w *writer) WriteHead(x *exchange.Exchange) error {
 			w.buf = http1.AppendLength(w.buf, r.Length)
 		}
 	}
+	w.fate = len(w.buf)
+	w.buf = append(append(w.buf, w.fateField()...), '\r', '\n')
+	return nil
+}
+
+// fateField says what becomes of the connection, if that needs saying (RFC 9112
+// section 9.3).
+func (w *writer) fateField() string {
 	switch {
 	case !w.keep:
-		w.buf = append(w.buf, "Connection: close\r\n"...)
-	case x.Request.Proto < exchange.HTTP11:
-		w.buf = append(w.buf, "Connection: keep-alive\r\n"...)
+		return "Connection: close\r\n"
+	case w.s.x.Request.Proto < exchange.HTTP11:
+		return "Connection: keep-alive\r\n"
 	}
-	w.buf = append(w.buf, '\r', '\n')
-	return nil
+	return ""
+}
+
+// giveUp ends the connection with this response, and has a head say so that has
+// not left yet (RFC 9112 section 9.6).
+func (w *writer) giveUp() {
+	said := len(w.fateField())
+	w.keep = false
+	w.buf = slices.Replace(w.buf, w.fate, w.fate+said, []byte(w.fateField())...)
 }
 
 // close decides whether the connection ends with this response. A body that
@@ -375,6 +392,9 @@ func (w *writer) problem() error {
 
 // finish completes the message and reports whether it reached the socket.
 func (w *writer) finish() bool {
+	if body := &w.s.body; w.keep && !w.sent && !body.sent && body.hopeless() {
+		w.giveUp()
+	}
 	if w.framing == inChunks {
 		w.buf = http1.AppendLastChunk(w.buf, w.s.x.Response.Trailer)
 	}
