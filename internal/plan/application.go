@@ -119,7 +119,7 @@ func (r *reader) application(def *appDefinition, was *Application, patient bool)
 		r.apps[key], r.layers[key] = was, was.layers
 		return was, true, nil
 	}
-	a.broken, a.node, a.layers = true, r.broken(problems), above
+	a.broken, a.node, a.layers = true, r.broken(a.Path, problems), above
 	r.layers[key] = above
 	return a, false, err
 }

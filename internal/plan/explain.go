@@ -86,6 +86,9 @@ type Setting struct {
 // place is what a node was made from.
 type place struct {
 	at       string
+	refused  *exchange.Error // what it answers with, for problems; nil: it serves, by what follows
+	problems config.Problems
+
 	settings *merge.Settings
 	mount    *mount
 	app      *Application
@@ -153,7 +156,6 @@ func (p *Plan) explain(x *Explanation, u *url.URL, addr netip.Addr, r *exchange.
 	if l.TLS {
 		x.Certificate = p.shown(l)
 	}
-	s.reader.report = func(found config.Problems) { p.Problems = append(p.Problems, found...) } // of sub-folders
 	node, err := s.tree.Resolve(&r.Target)
 	if err != nil {
 		return x.refuse(answer(err))
@@ -161,11 +163,11 @@ func (p *Plan) explain(x *Explanation, u *url.URL, addr netip.Addr, r *exchange.
 	x.locate(s, string(r.Target.Path))
 	x.limits(p, s)
 	from := s.reader.places[node]
-	if from == nil {
-		x.Problems = p.Problems
-		return x.refuse("500: the configuration of this part of the site is in error")
-	}
 	x.Configuration, x.Files = s.reader.at(from.at), s.reader.files(from.at)
+	if from.refused != nil {
+		x.Problems = from.problems
+		return x.refuse(status(from.refused) + ": the configuration of this part of the site is in error")
+	}
 	if refused := from.app.refused; refused != "" {
 		return x.refuse("503: " + refused)
 	}
@@ -187,7 +189,7 @@ func (p *Plan) explain(x *Explanation, u *url.URL, addr netip.Addr, r *exchange.
 	if err := filter.Judge(&r.Target); err != nil {
 		return x.refuse(answer(err))
 	}
-	if s.reader.handle(x, from, r); access.Require && !x.Refused {
+	if x.handle(from, r); access.Require && !x.Refused {
 		x.Answer += "; a client without a certificate gets 403.7"
 	}
 	return x
@@ -327,43 +329,38 @@ func (r *reader) files(at string) (all []string) {
 }
 
 // handle tells which handler answers, and the settings that matter to it.
-func (r *reader) handle(x *Explanation, from *place, request *exchange.Request) *Explanation {
+func (x *Explanation) handle(from *place, request *exchange.Request) {
 	const handlers = "system.webServer/handlers"
 	i, err := from.choice.Find(request)
 	if err != nil {
 		x.tell(from.settings, handlers)
-		return x.refuse(answer(err))
+		x.refuse(answer(err))
+		return
 	}
 	e := from.settings.Section(handlers).Entries()[i]
 	modules := e.Text("modules")
 	x.Handler = &Named{e.Text("name") + " (" + modules + ")", e.Pos().String()}
 	leave := []string{handlers, "system.webServer/aspNetCore", "system.webServer/httpPlatform"}
-	section, application := isApplication(modules)
-	switch {
-	case application && from.app.Settings != nil:
+	switch h := from.choice.Entries[i].Handler.(type) {
+	case refusal:
+		x.refuse(answer(h.Error))
+	case *static.Handler:
+		x.file(h, request)
+	default:
+		section, _ := isApplication(modules)
 		x.Answer = "the application " + from.app.Name + ": " + strings.TrimSpace(from.app.Settings.ProcessPath+" "+from.app.Settings.Arguments)
 		leave = slices.DeleteFunc(append(leave, "system.webServer/staticContent", "system.webServer/defaultDocument"),
 			func(s string) bool { return s == section })
-	case isStatic(modules):
-		r.file(x, from, request)
-	default:
-		x.refuse("500: there is no handler for " + modules)
 	}
 	for _, s := range from.settings.Sections() {
 		if !slices.Contains(leave, s) {
 			x.tell(from.settings, s)
 		}
 	}
-	return x
 }
 
 // file tells which file answers, or why none does.
-func (r *reader) file(x *Explanation, from *place, request *exchange.Request) {
-	h, err := static.New(r.staticSettings(from.settings, from.mount))
-	if err != nil {
-		x.refuse("500.19: " + err.Error())
-		return
-	}
+func (x *Explanation) file(h *static.Handler, request *exchange.Request) {
 	switch file, moved, err := h.Explain(request); {
 	case err != nil:
 		x.refuse(answer(err))
@@ -377,14 +374,19 @@ func (r *reader) file(x *Explanation, from *place, request *exchange.Request) {
 // answer is an error as a client sees it.
 func answer(err error) string {
 	e := exchange.AsError(err)
-	text := strconv.Itoa(e.Status)
-	if e.SubStatus != 0 {
-		text += "." + strconv.Itoa(e.SubStatus)
-	}
+	text := status(e)
 	if e.Err != nil && !errors.As(e.Err, new(*exchange.Error)) {
 		text += ": " + e.Err.Error()
 	}
 	return text
+}
+
+// status is that of an error, with its sub-status.
+func status(e *exchange.Error) string {
+	if e.SubStatus == 0 {
+		return strconv.Itoa(e.Status)
+	}
+	return strconv.Itoa(e.Status) + "." + strconv.Itoa(e.SubStatus)
 }
 
 // tell adds what files set of a section.

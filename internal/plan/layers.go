@@ -140,7 +140,7 @@ func cause(err error) string {
 
 // broken is the node of a part whose configuration is in error: it answers
 // 500.19, or 500.0 where the module's own section is at fault (spec 1.3).
-func (h *host) broken(problems config.Problems) *site.Node {
+func (r *reader) broken(at string, problems config.Problems) *site.Node {
 	e := &exchange.Error{Status: 500, SubStatus: 19, Op: "read configuration",
 		Public: "The configuration of this part of the site is in error", Err: &configError{problems}}
 	for _, p := range problems {
@@ -148,7 +148,11 @@ func (h *host) broken(problems config.Problems) *site.Node {
 			e.SubStatus = 0
 		}
 	}
-	return &site.Node{Chain: h.pages(exchange.HandlerFunc(func(*exchange.Exchange) error { return e }))}
+	n := &site.Node{Chain: r.pages(refusal{e})}
+	if r.places != nil {
+		r.places[n] = &place{at: at, refused: e, problems: problems}
+	}
+	return n
 }
 
 // configError tells problems of the configuration on an error page.

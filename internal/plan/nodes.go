@@ -49,7 +49,7 @@ func (r *reader) child(at string, layers []merge.Layer, parent *site.Node) *site
 		return a.node
 	}
 	if mounted && m.unservable != nil {
-		return r.broken(config.Problems{m.why(m.unservable)})
+		return r.broken(at, config.Problems{m.why(m.unservable)})
 	}
 	file := r.configFile(at)
 	if file == "" && !mounted && !spokenOf(layers, r.at(at)) {
@@ -62,7 +62,7 @@ func (r *reader) child(at string, layers []merge.Layer, parent *site.Node) *site
 		settings, problems := r.settings(layers, at)
 		r.note(problems)
 		if settings == nil {
-			return r.broken(problems)
+			return r.broken(at, problems)
 		}
 		return r.node(settings, at, m)
 	}
@@ -93,7 +93,7 @@ func (r *reader) configured(file, at string, layers []merge.Layer, m *mount) *si
 		settings, _ = use(last) // told when it was read
 	}
 	if settings == nil {
-		return r.broken(problems)
+		return r.broken(at, problems)
 	}
 	return r.node(settings, at, m)
 }
@@ -263,7 +263,7 @@ func (r *reader) node(s *merge.Settings, at string, m *mount) *site.Node {
 		n.Chain = s.module(n.Chain)
 	}
 	if r.places != nil {
-		r.places[n] = &place{at, s, m, a, names(chain), choice}
+		r.places[n] = &place{at: at, settings: s, mount: m, app: a, modules: names(chain), choice: choice}
 	}
 	return n
 }
@@ -353,10 +353,14 @@ func (r *reader) handler(s *merge.Settings, e merge.Element, a *Application, m *
 	return refuse(500, 21, "the handler "+e.Text("name")+" needs the module "+modules+", which Perch does not have")
 }
 
-// refuse is a handler for what cannot be handled.
+// refusal is a handler for what cannot be handled.
+type refusal struct{ *exchange.Error }
+
+// Serve implements exchange.Handler.
+func (r refusal) Serve(*exchange.Exchange) error { return r.Error }
+
 func refuse(status, sub int, why string) exchange.Handler {
-	e := exchange.Errorf(status, sub, "choose handler", "%s", why)
-	return exchange.HandlerFunc(func(*exchange.Exchange) error { return e })
+	return refusal{exchange.Errorf(status, sub, "choose handler", "%s", why)}
 }
 
 // staticSettings are those of defaultDocument and staticContent.

@@ -1,8 +1,10 @@
 package command
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -60,5 +62,47 @@ func TestCheckFollowsNoLoop(t *testing.T) {
 	harness.WriteFile(t, filepath.Join(d.dir, "shop", "web.config"), "<configuration><oops /></configuration>")
 	if stdout, _ := d.run(1, "check", "shop"); strings.Count(stdout, "PC011") > 2 {
 		t.Errorf("one error is told %d times", strings.Count(stdout, "PC011"))
+	}
+}
+
+// What explain says of a request is what a running host answers, with its
+// sub-status, and of problems it tells those of that part alone.
+func TestExplainIsWhatIsAnswered(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	const section = "<configuration><system.webServer>%s</system.webServer></configuration>"
+	for name, text := range map[string]string{
+		"web.config":           fmt.Sprintf(section, `<handlers><add name="php" path="*.php" verb="*" modules="FastCgiModule" /></handlers>`),
+		"index.html":           "home",
+		"broken/web.config":    "<configuration><oops /></configuration>",
+		"broken/index.html":    "",
+		"cut/web.config":       "<configuration>",
+		"inherits/web.config":  fmt.Sprintf(section, `<defaultDocument><files><add value="index.html" /></files></defaultDocument>`),
+		"part/web.config":      fmt.Sprintf(section, `<handlers><clear /><add name="app" path="*" verb="*" modules="AspNetCoreModuleV2" /></handlers>`),
+		"nothing/web.config":   fmt.Sprintf(section, `<handlers><clear /></handlers>`),
+		"broken/deep/file.txt": "",
+	} {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		harness.WriteFile(t, path, text)
+	}
+	h := harness.Start(t, harness.Run{Dir: dir})
+	heading := regexp.MustCompile(`HTTP Error (\S+)`)
+	for _, path := range []string{"/", "/a.php", "/broken/", "/broken/deep/file.txt", "/cut/index.html", "/inherits/", "/part/x", "/nothing/x"} {
+		r := h.Get(path)
+		want := ""
+		if found := heading.FindStringSubmatch(r.Text()); found != nil {
+			want = strings.TrimSuffix(found[1], ".0")
+		}
+		stdout, stderr, _ := harness.Command(t, dir, "explain", h.URL+path, dir, "--listen", h.URL)
+		_, answer, _ := strings.Cut(stdout, "answer             ")
+		if !strings.HasPrefix(answer, want+":") && !(want == "" && strings.HasPrefix(answer, "the file ")) {
+			t.Errorf("%s: answered with %s %q, and explained:\n%s%s", path, r.Status, want, stdout, stderr)
+		}
+		if told := strings.Contains(answer, "oops"); told != strings.HasPrefix(path, "/broken/") {
+			t.Errorf("%s: told of the problem of /broken: %v\n%s", path, told, answer)
+		}
 	}
 }
