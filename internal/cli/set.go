@@ -77,7 +77,8 @@ func (p *Process) unsetCommand() *cobra.Command {
 		Short: "Take settings out of a configuration file",
 		Long: `Take attributes, elements, entries of lists or whole sections out of a
 configuration file, so that what the files above say, or the default, holds
-again.
+again. An element that has nothing left in it goes too, unless it says something
+by being there.
 ` + settingsHelp,
 		Example: "  perch unset system.webServer/aspNetCore/@startupTimeLimit ./publish\n" +
 			"  perch unset \"system.webServer/httpProtocol/customHeaders/add[@name='X-Env']\"",

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/perchserver/perch/internal/config"
+	"github.com/perchserver/perch/internal/config/merge"
+	"github.com/perchserver/perch/internal/config/schema"
 	"github.com/perchserver/perch/internal/exchange"
 	"github.com/perchserver/perch/internal/worker"
 )
@@ -320,6 +322,28 @@ func TestRealDefaultsAreNotDoubled(t *testing.T) {
 	p := mustBuild(t, served(dir), nil)
 	if status, body := getFrom(t, p, "any", "/"); p.Problems.HasErrors() || status != 200 || body != "a" {
 		t.Errorf("%d %q, %v", status, body, p.Problems)
+	}
+}
+
+// The sections that Perch has where no file does are those that the schema
+// says it of, because who edits a file must not bring them back.
+func TestBuiltInSectionsAreMarked(t *testing.T) {
+	base, err := baseLayers(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings, problems := merge.Effective(base, "", nil)
+	if settings == nil {
+		t.Fatal(problems)
+	}
+	var marked []string
+	for _, s := range schema.Builtin() {
+		if s.Replaces {
+			marked = append(marked, s.Path)
+		}
+	}
+	if got := settings.Sections(); len(got) == 0 || !slices.Equal(got, marked) {
+		t.Errorf("built in are %q, and marked %q", got, marked)
 	}
 }
 

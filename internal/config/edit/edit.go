@@ -110,18 +110,23 @@ func (f *File) Ensure(location string, p Path) error {
 	return f.insert(n, missing)
 }
 
-// Unset takes an attribute or an element away. found tells that there was one.
+// Unset takes an attribute or an element away, and the elements around it that
+// have nothing in them without it and say nothing by being there. found tells
+// that there was one.
 func (f *File) Unset(location string, p Path) (found bool, err error) {
 	n, missing, err := f.walk(location, p)
 	if err != nil || len(missing) > 0 {
 		return false, err
 	}
 	if p.Attribute == "" {
-		return true, f.remove(n)
+		return true, f.remove(f.around(n))
 	}
 	a := n.Attr(p.Attribute)
 	if a == nil {
 		return false, nil
+	}
+	if within := f.chain(n); len(n.Attrs) == 1 && len(within) > 1 && hollow(n, nil) && f.silent(within) {
+		return true, f.remove(f.around(n))
 	}
 	return true, f.replace(xmldoc.Span{Start: f.blanksBefore(a.Span.Start), End: a.Span.End}, "")
 }

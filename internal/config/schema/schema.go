@@ -57,6 +57,10 @@ type Section struct {
 	Open bool
 
 	// Element is the section's own element. Its Name is not used.
+	// Replaces tells that Perch has a section of its own where
+	// applicationHost.config has none, be it an empty one.
+	Replaces bool
+
 	Element
 }
 

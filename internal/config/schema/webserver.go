@@ -83,7 +83,7 @@ var recycleOnFileChange = Element{
 
 // handlers says who answers which requests. What belongs to kinds of handlers
 // that Perch does not have is ignored: the handler itself is what is reported.
-var handlers = Section{Path: "system.webServer/handlers", Open: true, Element: Element{
+var handlers = Section{Path: "system.webServer/handlers", Open: true, Replaces: true, Element: Element{
 	Attributes: []Attribute{
 		{Name: "accessPolicy", Type: Flags, Default: "Read", Status: Known, Restricts: true, Obeyed: "Read, Script", Names: []Name{
 			{"None", 0}, {"Read", 1}, {"Write", 2}, {"Execute", 4}, {"Source", 16}, {"Script", 512},
@@ -128,7 +128,7 @@ var modules = Section{Path: "system.webServer/modules", Where: ToApplication, Op
 
 // defaultDocument names the files that answer for a folder, first come first
 // served. The names that IIS ships are in its applicationHost.config.
-var defaultDocument = Section{Path: "system.webServer/defaultDocument", Element: Element{
+var defaultDocument = Section{Path: "system.webServer/defaultDocument", Replaces: true, Element: Element{
 	Attributes: []Attribute{{Name: "enabled", Type: Bool, Default: "true"}},
 	Elements: []Element{{
 		Name: "files", Collection: &Collection{Add: "add", Remove: "remove", Clear: "clear", Prepend: true, Entry: Element{
