@@ -300,6 +300,30 @@ func TestHTTP2Resend(t *testing.T) {
 			}
 		})
 	}
+	for name, c := range map[string]struct {
+		first func(a *h2app)
+		cause string
+	}{
+		"refused": {refuse, "the application reset the stream (HTTP/2 error code 7)"},
+		"GOAWAY":  {leave, "the application went away before it looked at the request"},
+	} {
+		t.Run("a part of the body is gone, "+name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, plays(func(a *h2app) {
+				a.wants("HEADERS 1", "DATA 1 begun")
+				c.first(a)
+				a.drain()
+			}), overHTTP2)
+			client := r.client()
+			client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 500000\r\n\r\nbegun")
+			if head := client.head(); !strings.HasPrefix(head, "HTTP/1.1 502 ") {
+				t.Errorf("client got %q", head)
+			}
+			if e, f := r.failure(); e.Resend || e.SubStatus != 3 || e.Cut || e.Told || f.Err.Error() != c.cause || r.conns.Load() > 1 {
+				t.Errorf("%v, resend %v, on %d connections", e, e.Resend, r.conns.Load())
+			}
+		})
+	}
 	t.Run("elsewhere", func(t *testing.T) { // the application has said goodbye and does not listen any more
 		t.Parallel()
 		var dials atomic.Int32
