@@ -9,7 +9,9 @@ func (s System) stores(c *certificate) (all []store, errs []error) {
 	if a := s.anchor(c); a != nil {
 		all = append(all, *a)
 	} else {
-		errs = append(errs, errors.New("no store of this system is known: install ca-certificates, or give "+c.path+" to the programs that have to trust it"))
+		all = append(all, store{name: "the system", has: func() bool { return false }, add: func() error {
+			return errors.New("no store of this system is known: install ca-certificates, or give " + c.path + " to the programs that have to trust it")
+		}})
 	}
 	browsers, err := s.nss(c)
 	if err != nil {

@@ -53,7 +53,8 @@ func run(program string, args ...string) error {
 
 // store is one place in which programs look for whom to trust.
 type store struct {
-	name   string // what it is, with its place
+	name   string      // what it is, with its place
+	has    func() bool // nil: nobody can tell
 	add    func() error
 	remove func() error
 }
@@ -95,21 +96,24 @@ func read(path string) (*certificate, error) {
 // names. One that cannot be changed does not keep the others: the error joins
 // what went wrong, *ByHand among it.
 func (s System) Add(path string) (done []string, err error) {
-	return s.each(path, func(st store) error { return st.add() })
+	return s.each(path, func(store) bool { return true }, func(st store) error { return st.add() })
 }
 
-// Remove takes it out of all stores.
+// Remove takes it out of the stores that have it, and returns their names.
 func (s System) Remove(path string) (done []string, err error) {
-	return s.each(path, func(st store) error { return st.remove() })
+	return s.each(path, func(st store) bool { return st.has == nil || st.has() }, func(st store) error { return st.remove() })
 }
 
-func (s System) each(path string, do func(store) error) (done []string, err error) {
+func (s System) each(path string, concerned func(store) bool, do func(store) error) (done []string, err error) {
 	c, err := read(path)
 	if err != nil {
 		return nil, err
 	}
 	stores, errs := s.stores(c)
 	for _, st := range stores {
+		if !concerned(st) {
+			continue
+		}
 		if err := do(st); err != nil {
 			errs = append(errs, err)
 		} else {
@@ -143,6 +147,10 @@ func (s System) anchor(c *certificate) *store {
 		tool := strings.Join(a.tool, " ")
 		return &store{
 			name: "the system: " + path,
+			has: func() bool {
+				_, err := os.Stat(path)
+				return !errors.Is(err, os.ErrNotExist)
+			},
 			add: func() error {
 				if !s.May {
 					return &ByHand{"the folder " + dir, "sudo install -m 644 '" + c.path + "' '" + path + "' && sudo " + tool}
@@ -154,9 +162,6 @@ func (s System) anchor(c *certificate) *store {
 				return refresh()
 			},
 			remove: func() error {
-				if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-					return nil
-				}
 				if !s.May {
 					return &ByHand{"the folder " + dir, "sudo rm '" + path + "' && sudo " + tool}
 				}
@@ -188,16 +193,11 @@ func (s System) nss(c *certificate) (all []store, err error) {
 	}
 	for _, dir := range dirs {
 		db := "sql:" + dir
-		has := func() bool { return s.Run("certutil", "-L", "-d", db, "-n", c.name) == nil }
 		all = append(all, store{
-			name: "browsers: " + dir,
-			add:  func() error { return s.Run("certutil", "-A", "-d", db, "-t", "C,,", "-n", c.name, "-i", c.path) },
-			remove: func() error {
-				if !has() {
-					return nil
-				}
-				return s.Run("certutil", "-D", "-d", db, "-n", c.name)
-			},
+			name:   "browsers: " + dir,
+			has:    func() bool { return s.Run("certutil", "-L", "-d", db, "-n", c.name) == nil },
+			add:    func() error { return s.Run("certutil", "-A", "-d", db, "-t", "C,,", "-n", c.name, "-i", c.path) },
+			remove: func() error { return s.Run("certutil", "-D", "-d", db, "-n", c.name) },
 		})
 	}
 	return all, nil

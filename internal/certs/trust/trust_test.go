@@ -105,6 +105,30 @@ func TestByHand(t *testing.T) {
 	}
 }
 
+// Only stores that had the certificate are told, and where there is none,
+// nothing is wrong.
+func TestRemoveWhatIsNotThere(t *testing.T) {
+	t.Parallel()
+	path := authority(t)
+	m := newMachine(t, false)
+	if done, err := m.Remove(path); len(done) != 0 || err != nil {
+		t.Errorf("no store: %q, %v", done, err)
+	}
+	m = newMachine(t, false, "update-ca-certificates", "certutil")
+	m.folder(t, m.Root, "usr/local/share/ca-certificates")
+	if err := os.WriteFile(filepath.Join(m.folder(t, m.Home, ".pki/nssdb"), "cert9.db"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m.fails = "certutil" // which is what it does when there is no such certificate
+	if done, err := m.Remove(path); len(done) != 0 || err != nil {
+		t.Errorf("stores without it: %q, %v", done, err)
+	}
+	m.fails = ""
+	if done, err := m.Remove(path); len(done) != 1 || err != nil {
+		t.Errorf("a browser with it: %q, %v", done, err)
+	}
+}
+
 // Browsers have databases of their own; one store that fails does not keep
 // the others.
 func TestBrowsers(t *testing.T) {
