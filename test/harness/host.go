@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -74,7 +75,8 @@ type shared struct {
 
 // Start runs a host and returns when it has printed its URLs. The test fails
 // if it ends before. When the test ends the host is stopped, if the test has
-// not done so, and nothing of it may be left.
+// not done so, and nothing of it may be left. If the process of the test is
+// killed, so is the host.
 func Start(t testing.TB, r Run) *Host {
 	t.Helper()
 	h := launch(t, r)
@@ -149,20 +151,28 @@ func launch(t testing.TB, r Run) *Host {
 	}
 	h.cmd.Env = append(append(environ(), "XDG_DATA_HOME="+data), append(r.Env, markName+"="+h.mark)...)
 	h.cmd.Stdout, h.cmd.Stderr = &h.stdout, &h.stderr
-	h.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	h.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if r.UID != 0 {
 		h.cmd.SysProcAttr.Credential = &syscall.Credential{Uid: r.UID, Gid: r.UID}
 	}
 	h.trust = &tls.Config{}
 	h.client, h.second = h.newClient(false), h.newClient(true)
-	if err := h.cmd.Start(); err != nil {
+	started := make(chan error)
+	go func() {
+		// The host is killed when the thread ends that has started it: this one
+		// is kept for as long as the host runs.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := h.cmd.Start()
+		if started <- err; err == nil {
+			h.cmd.Wait()
+			close(h.done)
+		}
+	}()
+	if err := <-started; err != nil {
 		t.Fatalf("start perch: %v", err)
 	}
 	h.Pid = h.cmd.Process.Pid
-	go func() {
-		h.cmd.Wait()
-		close(h.done)
-	}()
 	t.Cleanup(h.finish)
 	return h
 }
