@@ -13,10 +13,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // maxLines is how long a source file may be: longer ones are split by stage.
 const maxLines = 600
+
+// maxWidth is how many characters a line of documentation may have.
+const maxWidth = 120
 
 // folder is the Go source of one directory, whatever system a file is for.
 type folder struct {
@@ -61,6 +65,20 @@ func checkLines(name string, content []byte) []string {
 		return []string{fmt.Sprintf("%s has %d lines, the limit is %d: split it by stage", name, n, maxLines)}
 	}
 	return nil
+}
+
+// checkWidth refuses lines of a page that are too long to read, but for tables
+// and examples, which cannot be wrapped.
+func checkWidth(name string, content []byte) (bad []string) {
+	n := 0
+	for line := range strings.Lines(string(content)) {
+		n++
+		wraps := !strings.HasPrefix(line, "|") && !strings.HasPrefix(line, "    ")
+		if width := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); wraps && width > maxWidth {
+			bad = append(bad, fmt.Sprintf("%s:%d has %d characters, the limit is %d", name, n, width, maxWidth))
+		}
+	}
+	return bad
 }
 
 // checkState refuses package-level variables that are ever changed: assigned,
@@ -306,6 +324,25 @@ func TestSource(t *testing.T) {
 		}
 		report(t, checkLines(name, content))
 	}
+	for _, name := range append(pages(t), "README.md", "CONTRIBUTING.md") {
+		content, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		report(t, checkWidth(name, content))
+	}
+}
+
+// pages names those of docs that are written by hand.
+func pages(t *testing.T) []string {
+	t.Helper()
+	all, err := filepath.Glob("docs/*.md")
+	if err != nil || len(all) < 5 {
+		t.Fatalf("found the pages %q, %v", all, err)
+	}
+	return slices.DeleteFunc(all, func(name string) bool {
+		return name == filepath.Join("docs", "configuration.md") || name == filepath.Join("docs", "problems.md")
+	})
 }
 
 func TestSourceRulesCanFail(t *testing.T) {
@@ -366,6 +403,10 @@ func TestSourceRulesCanFail(t *testing.T) {
 	}
 	if got := checkLines("a.go", []byte(strings.Repeat("\n", maxLines))); len(got) != 0 {
 		t.Errorf("a file of %d lines: %q, want none", maxLines, got)
+	}
+	long := strings.Repeat("ä", maxWidth)
+	if got := checkWidth("a.md", []byte(long+"\n| "+long+"\n    "+long+"\n"+long+"a\n")); len(got) != 1 || !strings.HasPrefix(got[0], "a.md:4 ") {
+		t.Errorf("lines of %d characters: %q, want one complaint about the last", maxWidth, got)
 	}
 }
 
