@@ -92,7 +92,7 @@ func (c *Conn) purpose(f *http2.HeadersFrame, now int64) (use, error) {
 		used, byUs := c.past.find(id)
 		switch {
 		case byUs: // on its way when we reset the stream
-			return useless, nil
+			return useless, c.charge(priceBlock, now)
 		case used:
 			return 0, fail(StreamClosed, "HEADERS for stream %d, which is closed", id)
 		}
@@ -101,7 +101,7 @@ func (c *Conn) purpose(f *http2.HeadersFrame, now int64) (use, error) {
 	c.last = id
 	switch {
 	case id > c.final:
-		return useless, nil
+		return useless, c.charge(priceBlock, now)
 	case c.held >= 2*c.lim.Streams:
 		return 0, fail(EnhanceYourCalm, "streams are reset faster than what they asked for can be broken off")
 	case c.open >= c.lim.Streams:

@@ -27,8 +27,8 @@ const (
 const (
 	priceReset    = 10 // RST_STREAM, or a stream that the client broke
 	priceSettings = 10
-	pricePing     = 2
-	priceBlock    = 5 // CONTINUATION
+	pricePing     = 2 // and the answer to one that we did not send
+	priceBlock    = 5 // CONTINUATION, or a header block that nobody looks at
 	priceFrame    = 1 // PRIORITY, WINDOW_UPDATE, DATA with next to nothing, unknown types
 )
 

@@ -32,6 +32,7 @@ func (p *peer) answer(id uint32) {
 func TestFloods(t *testing.T) {
 	t.Parallel()
 	open := func(p *peer) { p.headers(1, false, post()...) }
+	reset := func(p *peer) { p.headers(1, true, ":method: GET") } // by us
 	for _, test := range []struct {
 		name  string
 		most  int
@@ -59,12 +60,22 @@ func TestFloods(t *testing.T) {
 		}},
 		{"ping", 1000, nil, func(p *peer, _ uint32) { p.fr.WritePing(false, [8]byte{}) }},
 		{"pong", 1000, nil, func(p *peer, _ uint32) { p.fr.WritePing(true, [8]byte{}) }},
+		{"pong, as if we had asked", 1000, nil, func(p *peer, _ uint32) { p.fr.WritePing(true, pingData) }},
 		{"priority", 2000, nil, func(p *peer, id uint32) { p.fr.WritePriority(id, http2.PriorityParam{Weight: 1}) }},
 		{"unknown frames", 2000, nil, func(p *peer, id uint32) { p.fr.WriteRawFrame(0xee, 0, id, nil) }},
 		{"window updates", 2000, nil, func(p *peer, _ uint32) { p.fr.WriteWindowUpdate(0, 1) }},
 		{"window updates of a stream", 2000, open, func(p *peer, _ uint32) { p.fr.WriteWindowUpdate(1, 1) }},
 		{"empty DATA", 2000, open, func(p *peer, _ uint32) { p.fr.WriteData(1, false, nil) }},
 		{"tiny DATA", 2000, open, func(p *peer, _ uint32) { p.fr.WriteData(1, false, []byte("x")) }},
+		{"empty DATA behind our reset", 2000, reset, func(p *peer, _ uint32) { p.fr.WriteData(1, false, nil) }},
+		{"the end behind our reset", 2000, reset, func(p *peer, _ uint32) { p.fr.WriteData(1, true, nil) }},
+		{"HEADERS behind our reset", 250, reset, func(p *peer, _ uint32) { p.headers(1, true, get()...) }},
+		{"requests behind the last call", 250, func(p *peer) {
+			open(p)
+			p.run()
+			p.c.Leave()
+			p.c.LastCall()
+		}, func(p *peer, id uint32) { p.headers(id+2, true, get()...) }},
 		{"padding alone", 2000, open, func(p *peer, _ uint32) { p.fr.WriteDataPadded(1, false, nil, make([]byte, 200)) }},
 		{"continuation", 20, func(p *peer) {
 			p.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: p.encode(get()...)})

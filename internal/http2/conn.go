@@ -39,6 +39,7 @@ type Conn struct {
 	first    int32 // what a new stream may send
 
 	settled bool   // the peer's first frame has come
+	pinged  bool   // by us, and not answered yet
 	leaving bool   // GOAWAY was sent, or has come from a server
 	final   uint32 // streams beyond it are not served any more
 
@@ -329,7 +330,8 @@ func (c *Conn) settings(f *http2.SettingsFrame, now int64) (Event, error) {
 // ping answers, or notes the answer to ours.
 func (c *Conn) ping(f *http2.PingFrame, now int64) (Event, error) {
 	if f.IsAck() {
-		if f.Data == pingData {
+		if c.pinged && f.Data == pingData {
+			c.pinged = false
 			return Event{Kind: Pong}, nil
 		}
 		return Event{}, c.charge(pricePing, now)
@@ -342,7 +344,10 @@ func (c *Conn) ping(f *http2.PingFrame, now int64) (Event, error) {
 var pingData = [8]byte{'p', 'e', 'r', 'c', 'h'}
 
 // Ping asks the peer for a sign that it has read what was sent before.
-func (c *Conn) Ping() { c.fr.WritePing(false, pingData) }
+func (c *Conn) Ping() {
+	c.pinged = true
+	c.fr.WritePing(false, pingData)
+}
 
 // Leave tells the client to open no more streams here, without an end to
 // those it has opened meanwhile (section 6.8).

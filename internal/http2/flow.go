@@ -59,8 +59,10 @@ func (c *Conn) stray(f *http2.DataFrame, s *Stream, now int64) (Event, error) {
 	}
 	used, byUs := c.past.find(f.StreamID)
 	switch {
-	case byUs: // on its way when we reset the stream
+	case byUs && (c.client || len(f.Data()) > tinyData): // on its way when we reset the stream
 		return Event{}, nil
+	case byUs: // so is that, but it may go on for ever
+		return Event{}, c.charge(priceFrame, now)
 	case c.client: // that may be longer ago than we remember
 		return Event{}, c.charge(priceFrame, now)
 	case used:
