@@ -518,3 +518,29 @@ func TestH2DrainWhileParking(t *testing.T) {
 		c.nc.Close()
 	}
 }
+
+// A body may be asked for on one goroutine while the response begins on another.
+func TestH2AskBesideAnswer(t *testing.T) {
+	t.Parallel()
+	handler := exchange.HandlerFunc(func(x *exchange.Exchange) error {
+		begun, read := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(read)
+			close(begun)
+			io.Copy(io.Discard, x.Request.Body)
+		}()
+		<-begun
+		err := answer(x, 200, "early")
+		x.Request.Body.Interrupt()
+		<-read
+		return err
+	})
+	c := onSockets(t, Settings{}, handler).dial2()
+	for range 100 {
+		id := c.open(false, head("POST", "/", "expect: 100-continue", "content-length: 5")...)
+		got := strings.TrimPrefix(c.answer(id), ":status: 100\n")
+		if want := ":status: 200\ncontent-length: 5\n\nearly"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}

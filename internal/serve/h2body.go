@@ -17,7 +17,8 @@ type h2body struct {
 	r       int   // buf[r:] is not read yet
 	length  int64 // declared, -1 for none
 	sent    bool  // all of it was read
-	expect  bool  // the client waits to be asked
+	expects bool  // the client has said that it waits to be asked
+	expect  bool  // it still does; under the lock
 	awaited bool  // nobody has seen the request yet: a small body is waited for
 	tunnel  bool  // these are the bytes of an upgraded stream
 	count   int64 // bytes read
@@ -48,7 +49,8 @@ func (b *h2body) reset() {
 	r := &b.st.x.Request
 	b.trailer.Reset()
 	*b = h2body{st: b.st, buf: b.buf[:0], length: r.Length, sent: r.Length == 0, most: -1, trailer: b.trailer}
-	b.expect = !b.sent && exchange.EqualFold(r.Header.Get(exchange.Expect), "100-continue")
+	b.expects = !b.sent && exchange.EqualFold(r.Header.Get(exchange.Expect), "100-continue")
+	b.expect = b.expects
 }
 
 // end gives back what was not read. The lock is held.
@@ -205,7 +207,7 @@ func (b *h2body) fail(err error) error {
 // ask tells a client that waits to be asked for the body to send it. The lock
 // is held, but not while that is sent: the body may come meanwhile.
 func (b *h2body) ask() error {
-	if b.st.x.Response.Started {
+	if b.st.out.final {
 		return badBody(errNotAsked)
 	}
 	b.expect = false

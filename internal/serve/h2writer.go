@@ -20,6 +20,7 @@ type h2writer struct {
 	head     http2.Head // with its fields in our memory
 	text     []byte     // what they point to
 	sent     bool       // the head has left for the connection
+	final    bool       // the head was accepted: it is too late to ask for the body; under the lock
 	bodiless bool       // what is written is dropped
 	left     int64      // of a body with a length, -1 for none
 	upgraded bool       // the stream has become a tunnel
@@ -60,6 +61,11 @@ func (w *h2writer) WriteHead(x *exchange.Exchange) error {
 // keep takes the head over as it is now, to be sent with what comes next.
 func (w *h2writer) keep(r *exchange.Response, length int64) {
 	r.Started = true
+	if w.st.body.expects { // its reader may be about to ask
+		w.st.c.mu.Lock()
+		w.final = true
+		w.st.c.mu.Unlock()
+	}
 	w.head.Status, w.head.Length = r.Status, length
 	for _, f := range r.Header.Fields {
 		if f.ID == exchange.Other {
