@@ -15,6 +15,7 @@ import (
 // Check reads the whole configuration, sub-folders included, and returns every
 // problem. It starts nothing. The error is for what cannot be served at all.
 func Check(in Input, parts Parts) (config.Problems, error) {
+	in.Checked = true
 	p, err := Build(in, parts, nil)
 	var problems config.Problems
 	if errors.As(err, &problems) {

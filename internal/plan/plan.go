@@ -49,6 +49,10 @@ type Input struct {
 	// Draft is read in place of the file of its path.
 	Draft *Draft
 
+	// Checked notes every warning where it stands, and not one for many
+	// places: for who reads them all at once.
+	Checked bool
+
 	// Explained keeps what explains a plan, which serving does without.
 	Explained bool
 

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -220,6 +221,33 @@ func TestCheckTellsOnce(t *testing.T) {
 	}
 	if len(problems) < 2 {
 		t.Errorf("told %v, want the folder that is gone, and what is not done", problems)
+	}
+}
+
+// Whoever checks is told of every place where something is set and not done;
+// whoever serves, of one.
+func TestCheckTellsEveryPlace(t *testing.T) {
+	const limit = "<configuration><system.webServer>\n<security><ipSecurity allowUnlisted=\"false\" /></security></system.webServer></configuration>"
+	dir := tree(t, map[string]string{"web.config": limit, "index.html": "", "a/web.config": limit, "b/c/web.config": limit})
+	problems, err := Check(input(dir), parts())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, p := range problems {
+		if p.Code == config.NotDoneRestricts {
+			got = append(got, strings.TrimPrefix(p.Pos.String(), dir))
+		}
+	}
+	if want := []string{"/a/web.config:2:23", "/b/c/web.config:2:23", "/web.config:2:23"}; !slices.Equal(got, want) {
+		t.Errorf("told %q, want %q", got, want)
+	}
+	p := mustBuild(t, input(dir), nil)
+	for _, path := range []string{"/a/x", "/b/c/x"} {
+		get(t, p, "GET", path)
+	}
+	if told := mustBuild(t, input(dir), p).Problems; len(told) != 1 {
+		t.Errorf("serving told %v", told)
 	}
 }
 

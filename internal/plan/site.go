@@ -327,11 +327,12 @@ func (g *goodFiles) last(path string) *merge.File {
 	return g.files[path]
 }
 
-// note tells problems; a warning once for each subject.
+// note tells problems; a warning once for each subject, unless all are asked
+// for.
 func (r *reader) note(problems config.Problems) {
 	var fresh config.Problems
 	for _, p := range problems {
-		if p.Severity == config.Warning && p.Subject != "" {
+		if p.Severity == config.Warning && p.Subject != "" && !r.in.Checked {
 			if r.told[p.Subject] {
 				continue
 			}

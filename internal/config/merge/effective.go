@@ -52,7 +52,7 @@ func Effective(layers []Layer, at string, env func(name string) (string, bool)) 
 				m.section(c, d)
 			}
 		}
-		settings.note(c.scope.notDone)
+		settings.notDone = append(settings.notDone, c.scope.notDone...)
 	}
 	for path, e := range m.sections {
 		if settings.table.Section(path).Where == schema.ServerOnly {
@@ -60,8 +60,8 @@ func Effective(layers []Layer, at string, env func(name string) (string, bool)) 
 		}
 		m.required(e, path)
 		if c := e.schema.Collection; c != nil && c.Closed && len(e.entries) == 0 && (e.cleared || e.removed) {
-			settings.note(config.Problems{e.src.At(e.at, config.Problem{Code: config.NotDoneRestricts, Subject: path,
-				Message: path + " has no entry left, which is known, but not done yet: access is not restricted by it"})})
+			settings.notDone.Add(e.src.At(e.at, config.Problem{Code: config.NotDoneRestricts, Subject: path,
+				Message: path + " has no entry left, which is known, but not done yet: access is not restricted by it"}))
 		}
 	}
 	m.problems.Sort()

@@ -347,7 +347,7 @@ func TestCollectionsFollowTheModel(t *testing.T) {
 	})
 }
 
-func TestNotDoneOnce(t *testing.T) {
+func TestNotDoneOnceInAFile(t *testing.T) {
 	t.Parallel()
 	root := mustLoad(t, "root", webServer(`<asp bufferingOn="true"/><cors enabled="true"/>`))
 	sub := mustLoad(t, "sub", webServer(`<asp bufferingOn="true"/><cgi timeout="00:00:01"/>`))
@@ -359,6 +359,7 @@ func TestNotDoneOnce(t *testing.T) {
 	want := []string{
 		"root system.webServer/asp PC040 warning",
 		"root system.webServer/cors PC041 warning",
+		"sub system.webServer/asp PC040 warning",
 		"sub system.webServer/cgi PC040 warning",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -46,22 +46,10 @@ func (s *Settings) Sections() []string {
 }
 
 // NotDone returns a warning for everything that is set at this path and that
-// Perch knows and does not do yet, once for every name. Problem.Subject is the
-// name, for a caller that reports it once for many paths.
+// Perch knows and does not do yet, once for every name in every file and
+// <location> that sets it. Problem.Subject is the name, for a caller that
+// reports it once.
 func (s *Settings) NotDone() config.Problems { return s.notDone }
-
-// note adds warnings for names that are new.
-func (s *Settings) note(warnings config.Problems) {
-	for _, w := range warnings {
-		known := false
-		for i := range s.notDone {
-			known = known || s.notDone[i].Subject == w.Subject
-		}
-		if !known {
-			s.notDone.Add(w)
-		}
-	}
-}
 
 // Element is a section, an element in it, or an entry of a collection, with
 // the values that hold. Its methods panic on a name that the schema does not
