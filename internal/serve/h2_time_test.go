@@ -12,6 +12,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/perchserver/perch/internal/exchange"
+	"github.com/perchserver/perch/internal/http2/outlet"
 	"github.com/perchserver/perch/internal/sockio"
 )
 
@@ -304,10 +305,10 @@ func TestH2MemoryForAClientThatDoesNotRead(t *testing.T) {
 					}
 				}()
 				time.Sleep(2 * time.Second) // in fake time: all that can be done is done
-				if n := written.Load(); n > 4*maxPending {
+				if n := written.Load(); n > 4*outlet.MaxPending {
 					t.Errorf("%d bytes were taken", n)
 				}
-				if n := served.Load(); n > 2*maxControl/2000+100 {
+				if n := served.Load(); n > 2*outlet.MaxControl/2000+100 {
 					t.Errorf("%d requests were answered", n)
 				}
 				c.nc.Close()

@@ -93,7 +93,7 @@ func (b *h2body) await() error {
 		}
 		b.awaited = true
 		b.wait.begin(c, most)
-		for b.awaited && !b.st.Ended() && b.st.broken == nil && c.dead == nil {
+		for b.awaited && !b.st.Ended() && b.st.broken == nil && c.out.Dead == nil {
 			b.st.wake.Wait()
 		}
 		b.wait.end(c)
@@ -154,7 +154,7 @@ func (b *h2body) Read(p []byte) (int, error) {
 			b.took(n)
 			c.flush()
 			return n, nil
-		case b.st.broken != nil || c.dead != nil:
+		case b.st.broken != nil || c.out.Dead != nil:
 			return 0, b.fail(b.lost())
 		case b.st.Ended():
 			b.sent = true

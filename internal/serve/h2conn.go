@@ -2,12 +2,12 @@ package serve
 
 import (
 	"errors"
-	"runtime"
 	"runtime/debug"
 	"sync"
 	"time"
 
 	"github.com/perchserver/perch/internal/http2"
+	"github.com/perchserver/perch/internal/http2/outlet"
 	"github.com/perchserver/perch/internal/sockio"
 )
 
@@ -32,14 +32,9 @@ type h2conn struct {
 	workers int         // goroutines beside the reading one
 	idle    int         // those among them that wait for work
 	work    chan *h2stream
-	over    sync.Cond // of workers becoming 0, and sending false
+	over    sync.Cond // of workers becoming 0
+	out     outlet.Outlet
 
-	sending bool      // somebody writes to the socket
-	spare   []byte    // empty buffer for what gathers meanwhile
-	room    sync.Cond // of writers: for the connection's window, or for less to be pending
-	drained sync.Cond // of the reader: for less to be pending
-
-	dead       error     // why nothing can be sent any more
 	leaving    leaving   // how far the drain has come
 	since      time.Time // when the present idleness, or unfinished frame, began; zero: neither
 	unfinished bool      // since is that of a frame
@@ -60,10 +55,7 @@ const (
 )
 
 const (
-	keepWorkers = 32        // goroutines that wait for the next request
-	maxPending  = 64 << 10  // bytes that gather before streams wait
-	maxControl  = 256 << 10 // and before nothing more is read
-	maxSpare    = 256 << 10 // a larger buffer is not kept
+	keepWorkers = 32 // goroutines that wait for the next request
 
 	// stallTick is how often waits for the client are looked at.
 	stallTick = 500 * time.Millisecond
@@ -90,7 +82,7 @@ var (
 // the whole http2.Preface, and for one that begins with its first line.
 func (c *conn) serveHTTP2(received []byte, preface string) {
 	h := &h2conn{conn: c, preface: preface, work: make(chan *h2stream, keepWorkers)}
-	h.over.L, h.room.L, h.drained.L = &h.mu, &h.mu, &h.mu
+	h.over.L = &h.mu
 	scheme := "http"
 	if c.facts.TLS != nil {
 		scheme = "https"
@@ -99,6 +91,7 @@ func (c *conn) serveHTTP2(received []byte, preface string) {
 	h.h2 = http2.NewConn(http2.Limits{Head: c.set.Head, Scheme: scheme,
 		Streams: c.set.Streams, StreamWindow: int32(c.set.StreamWindow), ConnWindow: int32(c.set.ConnWindow),
 		Calm: c.set.Flood, CalmSecond: c.set.FloodSecond}, now.UnixNano())
+	h.out.Open(&h.mu, h.h2, c.sock, h.lost)
 	h.unfinished, h.since = true, now
 	h.in = c.server.frames.Get().(*[bufferSize]byte)
 	h.w = copy(h.in[:], received)
@@ -195,18 +188,16 @@ func (c *h2conn) settle() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.startStreams()
-	c.flushAside()
-	for c.h2.Pending() > maxControl && c.dead == nil {
-		c.drained.Wait() // the client asks and does not read
-	}
+	c.out.FlushAside()
+	c.out.Drain()
 	return c.limit()
 }
 
 // limit sets the time until the reader has to look again, and tells what is
 // due by now. The lock is held.
 func (c *h2conn) limit() error {
-	if c.dead != nil {
-		return c.dead
+	if c.out.Dead != nil {
+		return c.out.Dead
 	}
 	now := c.conn.server.watch.Now()
 	set := c.conn.set
@@ -229,7 +220,7 @@ func (c *h2conn) limit() error {
 	case passed >= c.conn.idleTime():
 		return errIdle
 	case c.leaving == staying && c.conn.sock.CanPark():
-		if passed >= set.ParkAfter && !c.sending && c.h2.Pending() == 0 && c.conn.sock.Drained() {
+		if passed >= set.ParkAfter && !c.out.Sending() && c.h2.Pending() == 0 && c.conn.sock.Drained() {
 			return errParks
 		}
 		wait = max(set.ParkAfter-passed, sockio.Tick)
@@ -255,7 +246,7 @@ func (c *h2conn) depart() error {
 		c.since = time.Time{}
 		c.h2.Leave()
 		c.h2.Ping()
-		c.flushAside()
+		c.out.FlushAside()
 	case c.leaving == announced && c.conn.sock.Expired():
 		c.callLast()
 	}
@@ -270,7 +261,7 @@ func (c *h2conn) callLast() {
 	if c.leaving == announced {
 		c.leaving = lastCall
 		c.h2.LastCall()
-		c.flushAside()
+		c.out.FlushAside()
 	}
 }
 
@@ -278,7 +269,7 @@ func (c *h2conn) callLast() {
 func (c *h2conn) leave() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.leaving != staying || c.dead != nil {
+	if c.leaving != staying || c.out.Dead != nil {
 		return
 	}
 	c.leaving = asked
@@ -311,8 +302,9 @@ func (c *h2conn) park() arrival {
 		return arrived
 	}
 	c.h2.Rest()
+	c.out.Rest()
 	c.conn.server.frames.Put(c.in)
-	c.in, c.spare, c.ready, c.serving = nil, nil, nil, nil
+	c.in, c.ready, c.serving = nil, nil, nil
 	c.r, c.w = 0, 0
 	if !c.conn.sock.Park(c.conn.idleTime() - set.ParkAfter) {
 		return finished
@@ -360,7 +352,7 @@ func (c *h2conn) take() error {
 		for _, st := range c.serving { // settings may have changed all windows
 			st.wake.Broadcast()
 		}
-		c.room.Signal()
+		c.out.Room.Signal()
 	case ev.Kind == http2.Broken && ev.Why != "":
 		c.conn.set.Log.Debug("stream reset", "connection", c.conn.facts.ID(), "why", ev.Why)
 	}
@@ -417,7 +409,7 @@ func (c *h2conn) serve(st *h2stream) {
 		if c.leaving == lastCall && len(c.serving) == 0 {
 			c.conn.sock.BreakRead() // the reader has to end
 		}
-		if c.dead != nil || c.idle == keepWorkers {
+		if c.out.Dead != nil || c.idle == keepWorkers {
 			break
 		}
 		c.idle++
@@ -463,79 +455,15 @@ func (c *h2conn) release(st *h2stream) {
 	}
 }
 
-// flush sends what has gathered, unless somebody is at it. The lock is held,
-// but not while bytes are on their way. It does not serve others for longer
-// than one write: the rest is left to a goroutine.
-func (c *h2conn) flush() {
-	if c.sending || c.dead != nil || c.h2.Pending() == 0 {
-		return
-	}
-	c.sending = true
-	if len(c.serving) > 0 { // others may be about to: their bytes go along
-		c.mu.Unlock()
-		runtime.Gosched()
-		c.mu.Lock()
-	}
-	c.send()
-	if c.dead == nil && c.h2.Pending() > 0 {
-		c.workers++
-		go c.sendRest()
-		return
-	}
-	c.sending = false
-	c.over.Broadcast()
-}
+// flush sends what has gathered for the client. The lock is held, but not while
+// bytes are on their way.
+func (c *h2conn) flush() { c.out.Flush(len(c.serving) > 0) }
 
-// flushAside is flush for those who must not wait. The lock is held.
-func (c *h2conn) flushAside() {
-	if c.sending || c.dead != nil || c.h2.Pending() == 0 {
-		return
-	}
-	c.sending = true
-	c.workers++
-	go c.sendRest()
-}
-
-// sendRest sends until nothing is left.
-func (c *h2conn) sendRest() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for c.dead == nil && c.h2.Pending() > 0 {
-		c.send()
-	}
-	c.sending = false
-	c.gone()
-	c.over.Broadcast()
-}
-
-// send writes what has gathered. The lock is held, but not meanwhile.
-func (c *h2conn) send() {
-	out := c.h2.Out(c.spare)
-	c.spare = nil
-	c.mu.Unlock()
-	_, err := c.conn.sock.Write(out)
-	c.mu.Lock()
-	if cap(out) <= maxSpare {
-		c.spare = out[:0]
-	}
-	if err != nil {
-		c.lost(err)
-	}
-	c.room.Signal()
-	c.drained.Signal()
-}
-
-// lost notes that nothing can be sent any more. The lock is held.
+// lost tells all streams that nothing can be sent any more. The lock is held.
 func (c *h2conn) lost(err error) {
-	if c.dead != nil {
-		return
-	}
-	c.dead = err
 	for _, st := range c.serving {
 		st.gone(err)
 	}
-	c.room.Broadcast()
-	c.drained.Signal()
 	c.conn.sock.Abort()
 }
 
@@ -544,7 +472,7 @@ func (c *h2conn) lost(err error) {
 func (c *h2conn) end(err error) {
 	c.mu.Lock()
 	var why *http2.Error
-	told := errors.As(err, &why) && c.dead == nil
+	told := errors.As(err, &why) && c.out.Dead == nil
 	if told {
 		c.conn.set.Log.Debug("connection ended", "connection", c.conn.facts.ID(), "err", err)
 		c.h2.GoAway(why)
@@ -556,17 +484,13 @@ func (c *h2conn) end(err error) {
 		c.release(st)
 	}
 	c.ready = nil
-	for (told || err == errLeft) && c.dead == nil && (c.sending || c.h2.Pending() > 0) {
-		if c.sending {
-			c.over.Wait()
-		} else {
-			c.flush()
-		}
+	if told || err == errLeft {
+		c.out.FlushAll()
 	}
-	if c.dead == nil {
-		c.dead = err
+	if c.out.Dead == nil {
+		c.out.Dead = err
 	}
-	c.room.Broadcast()
+	c.out.Room.Broadcast()
 	c.dismiss()
 	c.mu.Unlock()
 	if told || err == errLeft {
@@ -575,6 +499,7 @@ func (c *h2conn) end(err error) {
 		c.conn.sock.Abort()
 	}
 	c.mu.Lock()
+	c.out.Finish()
 	for c.workers > 0 {
 		c.over.Wait()
 	}

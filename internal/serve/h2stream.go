@@ -94,7 +94,7 @@ func (st *h2stream) gone(why error) {
 		st.broken = why
 		st.x.ClientGone()
 		st.wake.Broadcast()
-		st.c.room.Broadcast() // it may be among those
+		st.c.out.Room.Broadcast() // it may be among those
 	}
 }
 
@@ -228,5 +228,5 @@ func (c *h2conn) lookAtStalls(now time.Time) {
 			st.gone(fmt.Errorf("%w: %w", errTooSlow, sockio.ErrLimit))
 		}
 	}
-	c.flushAside()
+	c.out.FlushAside()
 }

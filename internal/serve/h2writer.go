@@ -179,15 +179,15 @@ func (w *h2writer) reserve(n int) (int, error) {
 		}
 		may, ofStream := c.h2.Sendable(&w.st.Stream)
 		switch {
-		case may > 0 && c.h2.Pending() < maxPending:
+		case may > 0 && !c.out.Full():
 			return min(n, may), nil
-		case may > 0 && !c.sending:
+		case may > 0 && !c.out.Sending():
 			c.flush()
 		case may > 0:
-			c.room.Wait()
+			c.out.Room.Wait()
 		default:
 			if ofStream {
-				c.room.Signal() // in case we were given a turn that we cannot use
+				c.out.Room.Signal() // in case we were given a turn that we cannot use
 			}
 			c.flush()
 			if now, _ := c.h2.Sendable(&w.st.Stream); now > 0 || w.st.broken != nil {
@@ -201,7 +201,7 @@ func (w *h2writer) reserve(n int) (int, error) {
 			if ofStream {
 				w.st.wake.Wait()
 			} else {
-				c.room.Wait()
+				c.out.Room.Wait()
 			}
 			w.wait.end(c)
 		}

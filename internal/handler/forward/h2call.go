@@ -168,7 +168,7 @@ func (k *call) lose(why error) {
 		k.broken = why
 		k.link.touch(k)
 		k.window.Broadcast()
-		k.link.room.Broadcast() // it may be among those
+		k.link.out.Room.Broadcast() // it may be among those
 	}
 }
 
@@ -185,7 +185,7 @@ func (k *call) Abort() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	k.breakOff(sockio.ErrAborted, http2.Cancel)
-	l.flushAside()
+	l.out.FlushAside()
 }
 
 // look ends what takes too long. The lock is held.

@@ -3,12 +3,12 @@ package forward
 import (
 	"bytes"
 	"errors"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/perchserver/perch/internal/http2"
+	"github.com/perchserver/perch/internal/http2/outlet"
 	"github.com/perchserver/perch/internal/sockio"
 )
 
@@ -28,24 +28,15 @@ type h2link struct {
 
 	mu      sync.Mutex
 	h2      *http2.Conn
-	calls   []*call   // exchanges on it
-	touched []*call   // those among them that frames have brought something since the last read
-	sending bool      // somebody writes to the socket
-	spare   []byte    // empty buffer for what gathers meanwhile
-	room    sync.Cond // of writers: for the connection's window, or for less to be pending
-	drained sync.Cond // of the reader: for less to be pending
-	over    sync.Cond // of the reader, at the end: for sending to be false
+	calls   []*call // exchanges on it
+	touched []*call // those among them that frames have brought something since the last read
+	out     outlet.Outlet
 	ready   sync.Cond // of who connects: for the application's settings
 	retired bool      // ends when its exchanges have
 	since   time.Time // idle from then on
-	dead    error     // why nothing can be sent any more
 }
 
 const (
-	maxPending = 64 << 10  // bytes that gather before exchanges wait
-	maxControl = 256 << 10 // and before nothing more is read
-	maxSpare   = 256 << 10 // a larger buffer is not kept
-
 	// h2StreamWindow bounds what is in memory of a response whose client is
 	// slow. The connection's window is given back at once: that one waits must
 	// not hold up the others.
@@ -72,7 +63,8 @@ var errRetired = errors.New("the connection is not needed any more")
 // The application's settings must come within limit.
 func (f *Forwarder) newH2Link(sock *sockio.Conn, limit time.Duration) *h2link {
 	l := &h2link{f: f, sock: sock, h2: http2.NewClient(h2Limits, f.watch.Now().UnixNano())}
-	l.room.L, l.drained.L, l.over.L, l.ready.L = &l.mu, &l.mu, &l.mu, &l.mu
+	l.ready.L = &l.mu
+	l.out.Open(&l.mu, l.h2, sock, l.lost)
 	l.h2.Wake(l)
 	l.since = f.watch.Now()
 	sock.LimitRead(limit)
@@ -84,10 +76,10 @@ func (f *Forwarder) newH2Link(sock *sockio.Conn, limit time.Duration) *h2link {
 func (l *h2link) await() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.dead == nil && !l.h2.Settled() {
+	for l.out.Dead == nil && !l.h2.Settled() {
 		l.ready.Wait()
 	}
-	return l.dead
+	return l.out.Dead
 }
 
 // receive reads frames until the connection ends.
@@ -142,10 +134,8 @@ func (l *h2link) settle() error {
 		}
 	}
 	l.touched = l.touched[:0]
-	l.flushAside()
-	for l.h2.Pending() > maxControl && l.dead == nil {
-		l.drained.Wait() // the application asks and does not read
-	}
+	l.out.FlushAside()
+	l.out.Drain()
 	return l.limit()
 }
 
@@ -163,7 +153,7 @@ func (l *h2link) limit() error {
 		for _, k := range l.calls {
 			k.look(now)
 		}
-		l.flushAside()
+		l.out.FlushAside()
 		l.sock.LimitRead(h2Tick)
 	case l.retired, l.h2.Leaving(), idle >= idleLink:
 		return errRetired
@@ -197,7 +187,7 @@ func (l *h2link) take() error {
 		for _, k := range l.calls { // settings may have changed all windows
 			k.window.Broadcast()
 		}
-		l.room.Signal()
+		l.out.Room.Signal()
 	case ev.Kind == http2.Away:
 		for _, k := range l.calls {
 			if l.h2.Dropped(&k.Stream) {
@@ -265,7 +255,7 @@ func (l *h2link) release(k *call) {
 			}
 		}
 	}
-	l.flushAside()
+	l.out.FlushAside()
 	if last == 0 {
 		l.since = l.f.watch.Now()
 		if l.retired || l.h2.Leaving() {
@@ -280,7 +270,7 @@ func (l *h2link) release(k *call) {
 // held.
 func (l *h2link) count() int {
 	free := l.h2.Openable()
-	if l.dead != nil || l.retired || l.h2.Leaving() {
+	if l.out.Dead != nil || l.retired || l.h2.Leaving() {
 		free = gone
 	}
 	l.load.Store(int32(len(l.calls)))
@@ -298,72 +288,15 @@ func (l *h2link) retire() {
 	}
 }
 
-// flush sends what has gathered, unless somebody is at it. The lock is held,
-// but not while bytes are on their way. It does not serve others for longer
-// than one write: the rest is left to a goroutine.
-func (l *h2link) flush() {
-	if l.sending || l.dead != nil || l.h2.Pending() == 0 {
-		return
-	}
-	l.sending = true
-	if len(l.calls) > 1 { // others may be about to: their bytes go along
-		l.mu.Unlock()
-		runtime.Gosched()
-		l.mu.Lock()
-	}
-	l.send()
-	if l.dead == nil && l.h2.Pending() > 0 {
-		l.f.wait.Go(l.sendRest)
-		return
-	}
-	l.sending = false
-	l.over.Signal()
-}
+// flush sends what has gathered for the application. The lock is held, but not
+// while bytes are on their way.
+func (l *h2link) flush() { l.out.Flush(len(l.calls) > 1) }
 
-// flushAside is flush for those who must not wait. The lock is held.
-func (l *h2link) flushAside() {
-	if l.sending || l.dead != nil || l.h2.Pending() == 0 {
-		return
-	}
-	l.sending = true
-	l.f.wait.Go(l.sendRest)
-}
-
-// sendRest sends until nothing is left.
-func (l *h2link) sendRest() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for l.dead == nil && l.h2.Pending() > 0 {
-		l.send()
-	}
-	l.sending = false
-	l.over.Signal()
-}
-
-// send writes what has gathered. The lock is held, but not meanwhile.
-func (l *h2link) send() {
-	out := l.h2.Out(l.spare)
-	l.spare = nil
-	l.mu.Unlock()
-	_, err := l.sock.Write(out)
-	l.mu.Lock()
-	if cap(out) <= maxSpare {
-		l.spare = out[:0]
-	}
-	if err != nil && l.dead == nil {
-		l.lost(err)
-	}
-	l.room.Signal()
-	l.drained.Signal()
-}
-
-// lost notes that nothing can be sent any more. What has come of responses
-// counts all the same: the reader goes on until it finds the end itself. The
-// lock is held.
+// lost tells all exchanges that nothing can be sent any more. What has come of
+// responses counts all the same: the reader goes on until it finds the end
+// itself. The lock is held.
 func (l *h2link) lost(err error) {
-	l.dead = err
 	l.count()
-	l.room.Broadcast()
 	for _, k := range l.calls {
 		k.window.Broadcast()
 	}
@@ -379,19 +312,17 @@ const goodbye = time.Second
 // it is to know, and closes the connection.
 func (l *h2link) end(err error) {
 	l.mu.Lock()
-	if l.dead != nil && errors.Is(err, sockio.ErrAborted) {
-		err = l.dead
+	if l.out.Dead != nil && errors.Is(err, sockio.ErrAborted) {
+		err = l.out.Dead
 	}
 	why := &http2.Error{Code: http2.NoError}
-	if (errors.As(err, &why) || err == errRetired) && l.dead == nil && !l.sending {
+	if (errors.As(err, &why) || err == errRetired) && l.out.Dead == nil && !l.out.Sending() {
 		l.h2.GoAway(why)
 		l.sock.LimitWrite(goodbye)
-		l.sending = true
-		l.send()
-		l.sending = false
+		l.out.Flush(false)
 	}
-	if l.dead == nil {
-		l.dead = err
+	if l.out.Dead == nil {
+		l.out.Dead = err
 	}
 	l.count()
 	for _, k := range l.calls {
@@ -399,11 +330,9 @@ func (l *h2link) end(err error) {
 		k.wake.Broadcast()
 	}
 	l.ready.Broadcast()
-	l.room.Broadcast()
+	l.out.Room.Broadcast()
 	l.sock.Abort()
-	for l.sending {
-		l.over.Wait()
-	}
+	l.out.Finish()
 	l.mu.Unlock()
 	l.sock.Close()
 }

@@ -139,20 +139,20 @@ func (k *call) reserve(n int) (int, error) {
 		if k.broken != nil {
 			return 0, k.broken
 		}
-		if l.dead != nil {
-			return 0, l.dead
+		if l.out.Dead != nil {
+			return 0, l.out.Dead
 		}
 		may, ofStream := l.h2.Sendable(&k.Stream)
 		switch {
-		case may > 0 && l.h2.Pending() < maxPending:
+		case may > 0 && !l.out.Full():
 			return min(n, may), nil
-		case may > 0 && !l.sending:
+		case may > 0 && !l.out.Sending():
 			l.flush()
 			continue
 		case ofStream:
-			l.room.Signal() // in case we were given a turn that we cannot use
+			l.out.Room.Signal() // in case we were given a turn that we cannot use
 		}
-		if l.h2.Pending() > 0 && !l.sending {
+		if l.h2.Pending() > 0 && !l.out.Sending() {
 			l.flush()
 			continue
 		}
@@ -162,7 +162,7 @@ func (k *call) reserve(n int) (int, error) {
 		if ofStream {
 			k.window.Wait()
 		} else {
-			l.room.Wait()
+			l.out.Room.Wait()
 		}
 	}
 }
@@ -193,7 +193,7 @@ func (k *call) endUpload() {
 	going := u.state == running
 	if going {
 		k.breakOff(errAnswered, http2.Cancel)
-		l.flushAside()
+		l.out.FlushAside()
 	}
 	u.state = noUpload
 	l.mu.Unlock()
