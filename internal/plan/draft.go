@@ -6,6 +6,7 @@ import (
 	"hash/maphash"
 	"io/fs"
 	"os"
+	"path"
 	"slices"
 	"strings"
 
@@ -76,16 +77,26 @@ func Server(in Input) (*merge.Settings, error) {
 }
 
 // Folder returns the folder that a configuration path such as "shop/api" leads
-// to.
+// to, whose web.config is read.
 func Folder(in Input, parts Parts, at string) (string, error) {
+	name, below, _ := strings.Cut(strings.Trim(at, "/"), "/")
+	if below = "/" + below; path.Clean(below) != below {
+		return "", fmt.Errorf("location %s: the path has an empty or a dot segment", at)
+	}
 	p, err := Build(in, parts, nil)
 	if err != nil {
 		return "", err
 	}
-	name, path, _ := strings.Cut(strings.Trim(at, "/"), "/")
 	s := p.byName[strings.ToLower(name)]
 	if s == nil {
 		return "", fmt.Errorf("the site %s is not there, or is not served", name)
 	}
-	return s.reader.physical("/" + path), nil
+	if !s.reader.mayConfigure(below) {
+		return "", fmt.Errorf("location %s: no web.config is read there, because allowSubDirConfig of its virtual directory or enableConfigurationOverride of its pool is false", at)
+	}
+	folder := s.reader.physical(below)
+	if err := servable(folder); err != nil {
+		return "", fmt.Errorf("location %s: %w", at, err)
+	}
+	return folder, nil
 }

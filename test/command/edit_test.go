@@ -158,7 +158,7 @@ func TestEditsThatAreRefused(t *testing.T) {
   <system.applicationHost>
     <sites>
       <site name="shop" id="4">
-        <application path="/"><virtualDirectory path="/" physicalPath="shop" /></application>
+        <application path="/"><virtualDirectory path="/" physicalPath="shop" /><virtualDirectory path="/closed" physicalPath="api" allowSubDirConfig="false" /></application>
         <bindings><binding protocol="http" bindingInformation="*:8080:shop.test" /></bindings>
       </site>
     </sites>
@@ -212,6 +212,10 @@ func TestEditsThatAreRefused(t *testing.T) {
 		{"set system.webServer/webSocket/@enabled=false --config perch.config --location shop --web-config", 1, []string{web, "PC031", "it is locked in " + d.file + ":11:"}},
 		{"set system.webServer/directoryBrowse/@enabled=true --config perch.config --location shop --web-config", 1, []string{web, "PC032", "it is locked in " + d.file + ":13:"}},
 		{"set system.webServer/webSocket/@enabled=false --config perch.config --location shpo", 1, []string{"did you mean shop?"}},
+		{"set system.webServer/webSocket/@enabled=false --config perch.config --location shop/../api --web-config", 1, []string{"location shop/../api", "dot segment"}},
+		{"set system.webServer/webSocket/@enabled=false --config perch.config --location shop/none --web-config", 1, []string{filepath.Join("shop", "none") + ": the folder does not exist"}},
+		{"set system.webServer/webSocket/@enabled=false --config perch.config --location shop/index.html --web-config", 1, []string{"index.html: this is a file"}},
+		{"set system.webServer/webSocket/@enabled=false --config perch.config --location shop/closed/x --web-config", 1, []string{"no web.config is read", "allowSubDirConfig"}},
 		{"set system.webServer/webSocket/@enabled=false --web-config", 2, []string{"--location"}},
 		{"set system.webServer/webSocket/@enabled=false shop --config perch.config", 2, []string{"exclude"}},
 		{"set system.webServer/webSocket/@enabled shop", 2, []string{"has no value"}},
@@ -238,8 +242,10 @@ func TestEditsThatAreRefused(t *testing.T) {
 		if got := d.text(); got != before {
 			t.Errorf("the file has changed:\n%s", got)
 		}
-		if _, err := os.Stat(web); err == nil {
-			t.Errorf("%s was written", web)
+		for _, web := range []string{web, filepath.Join(d.dir, "api", "web.config")} {
+			if _, err := os.Stat(web); err == nil {
+				t.Errorf("%s was written", web)
+			}
 		}
 	})
 }
