@@ -108,16 +108,14 @@ func (p *Process) changeSettings(flags settingsFlags, args []string, unset bool)
 	if err != nil {
 		return err
 	}
-	c.done = "1 setting changed"
-	if len(settings) > 1 {
-		c.done = fmt.Sprintf("%d settings changed", len(settings))
-	}
 	c.by = "perch set"
 	if unset {
 		c.by = "perch unset"
 	}
 	c.make = func(f *edit.File, _ plan.Input) error {
+		changed := 0
 		for _, s := range settings {
+			before := string(f.Bytes())
 			var err error
 			switch {
 			case unset:
@@ -130,6 +128,12 @@ func (p *Process) changeSettings(flags settingsFlags, args []string, unset bool)
 			if err != nil {
 				return err
 			}
+			if string(f.Bytes()) != before {
+				changed++
+			}
+		}
+		if c.done = "1 setting changed"; changed != 1 {
+			c.done = fmt.Sprintf("%d settings changed", changed)
 		}
 		return nil
 	}

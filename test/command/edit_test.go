@@ -330,6 +330,23 @@ func TestSetInOtherFiles(t *testing.T) {
 	}
 }
 
+// What is told is how many settings are others than before.
+func TestSettingsAreCounted(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	const on, keep = "system.webServer/webSocket/@enabled=true", "system.webServer/httpProtocol/@allowKeepAlive=false"
+	for _, c := range []struct{ args, want string }{
+		{"set " + on + " " + keep, "2 settings changed"},
+		{"set " + on + " system.webServer/directoryBrowse/@enabled=false", "1 setting changed"},
+		{"set " + on + " " + keep, "nothing to change"},
+		{"unset system.webServer/webSocket/@enabled system.webServer/webSocket/@receiveBufferLimit", "1 setting changed"},
+	} {
+		if stderr := d.edit(append(strings.Fields(c.args), "shop")...); !strings.Contains(stderr, c.want) {
+			t.Errorf("perch %s: %q, want %q", c.args, stderr, c.want)
+		}
+	}
+}
+
 // Twenty at once: all land, with numbers of their own.
 func TestParallelSiteAdd(t *testing.T) {
 	t.Parallel()
