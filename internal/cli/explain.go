@@ -35,10 +35,8 @@ The exit code is 1 if the request would be answered with an error.`,
 			if err != nil {
 				return err
 			}
-			if in.Server == "" {
-				if in.Bindings, err = parseListen(urls); err != nil {
-					return err
-				}
+			if in.Bindings, err = listening(in, urls); err != nil {
+				return err
 			}
 			if address != "" {
 				if q.Addr, err = netip.ParseAddr(address); err != nil {

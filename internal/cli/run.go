@@ -60,16 +60,10 @@ certificate (see perch trust).`,
 			if err != nil {
 				return err
 			}
-			var bindings []listen.Binding
-			if served.Server == "" {
-				bindings, err = parseListen(urls)
-			} else if len(urls) > 0 {
-				err = usageError{fmt.Errorf("--listen is not for the sites of %s", served.Server), "they have bindings of their own; `perch run DIR --listen URL` serves one folder"}
-			}
-			if err != nil {
+			if served.Bindings, err = listening(served, urls); err != nil {
 				return err
 			}
-			sources, err := p.certificateSources(certificates, passwordFile, bindings)
+			sources, err := p.certificateSources(certificates, passwordFile, served.Bindings)
 			if err != nil {
 				return err
 			}
@@ -80,7 +74,7 @@ certificate (see perch trust).`,
 			if err != nil {
 				return err
 			}
-			return p.run(daemon.Options{Server: served.Server, Folder: served.Folder, Bindings: bindings, Certificates: sources, ClientAuthorities: clientCA, Environ: p.Environ, Log: log,
+			return p.run(daemon.Options{Server: served.Server, Folder: served.Folder, Bindings: served.Bindings, Certificates: sources, ClientAuthorities: clientCA, Environ: p.Environ, Log: log,
 				Executable: executable(), GuardianArgs: []string{guardianRole}, Version: thisVersion().Version,
 				Control: admin.Folder(p.getenv), Stderr: p.Stderr}, asJSON)
 		},
@@ -149,6 +143,17 @@ func folderArgument(args []string) (string, error) {
 		return "", fmt.Errorf("folder %s: %w", dir, err)
 	}
 	return abs, nil
+}
+
+// listening returns where a folder listens. Sites have bindings of their own.
+func listening(in plan.Input, urls []string) ([]listen.Binding, error) {
+	switch {
+	case in.Server == "":
+		return parseListen(urls)
+	case len(urls) > 0:
+		return nil, usageError{fmt.Errorf("--listen is not for the sites of %s", in.Server), "they have bindings of their own; give the DIR of one folder, or leave --listen out"}
+	}
+	return nil, nil
 }
 
 // parseListen reads all listening URLs and names all that are wrong.

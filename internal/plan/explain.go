@@ -119,6 +119,9 @@ func Explain(in Input, parts Parts, q Question) (*Explanation, error) {
 	if x.Method == "" {
 		x.Method = "GET"
 	}
+	if _, ok := http1.Method([]byte(x.Method)); !ok {
+		return x.refuse("400: the method is not a token"), nil
+	}
 	var r exchange.Request
 	r.Method, r.Host = x.Method, []byte(u.Host)
 	target := u.EscapedPath()
@@ -251,6 +254,9 @@ func (p *Plan) unclaimed(port uint16, secure bool) string {
 			}
 			others = append(others, l.URL)
 		}
+	}
+	if others == nil {
+		return "none: nobody listens on port " + strconv.Itoa(int(port)) + ", and no site has a binding"
 	}
 	return "none: nobody listens on port " + strconv.Itoa(int(port)) + "; the bindings are " + strings.Join(others, ", ")
 }

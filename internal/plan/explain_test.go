@@ -41,6 +41,7 @@ func TestExplain(t *testing.T) {
 		{"a file that is not there", Question{URL: "http://shop.test/media/no.txt"}, []string{"answer             404"}, ""},
 		{"a name and a password", Question{URL: "http://ann:hush@shop.test/"}, []string{"request            GET http://shop.test/\n"}, "hush"},
 		{"a method that no handler takes", Question{URL: "http://shop.test/media/a.txt", Method: "PUT"}, []string{"answer             405"}, ""},
+		{"a method that is none", Question{URL: "http://shop.test/", Method: "GET IT"}, []string{"answer             400: the method is not a token"}, "handler"},
 		{"a path that no handler takes", Question{URL: "http://shop.test/media/a.gif"}, []string{"answer             404.4"}, ""},
 		{"a stopped pool", Question{URL: "http://shop.test/off/"}, []string{"answer             503: the application pool Off is stopped"}, ""},
 		{"a broken folder", Question{URL: "http://shop.test/media/bad/"}, []string{"answer             500", "error PC011", "oops"}, ""},
@@ -68,6 +69,10 @@ func TestExplain(t *testing.T) {
 		if refused := !strings.Contains(text, "answer             the "); x.Refused != refused {
 			t.Errorf("%s: refused is %v", c.name, x.Refused)
 		}
+	}
+	empty := tree(t, map[string]string{"applicationHost.config": hostConfig("", "")})
+	if x, err := Explain(served(empty), parts(), Question{URL: "http://shop.test/"}); err != nil || x.Answer != "none: nobody listens on port 80, and no site has a binding" {
+		t.Errorf("without sites: %v, %v", x, err)
 	}
 	for _, bad := range []string{"", "shop.test", "ftp://shop.test/", "/x", "http://"} {
 		if x, err := Explain(served(dir), parts(), Question{URL: bad}); err == nil {

@@ -116,6 +116,8 @@ func TestRunFails(t *testing.T) {
 		{"NoSuchFolder", []string{"run", filepath.Join(app, "nowhere"), "--listen", "http://127.0.0.1:0"}, 1, []string{"nowhere"}},
 		{"FolderIsAFile", []string{"run", file, "--listen", "http://127.0.0.1:0"}, 1, []string{"web.config", "folder"}},
 		{"NothingToServe", []string{"run", empty, "--listen", "http://127.0.0.1:0"}, 1, []string{"web.config", "package.json", "Procfile", ".runtimeconfig.json"}},
+		{"URLsForSites", []string{"run", "--config", file, "--listen", "http://127.0.0.1:0"}, 2, []string{"--listen is not for the sites of " + file}},
+		{"URLsForSitesExplained", []string{"explain", "http://localhost/", "--config", file, "--listen", "http://127.0.0.1:0"}, 2, []string{"--listen is not for the sites of " + file}},
 		{"BadURL", []string{"run", app, "--listen", "gopher://x"}, 2, []string{"gopher"}},
 		{"BadPort", []string{"run", app, "--listen", "http://127.0.0.1:99999"}, 2, []string{"99999"}},
 		{"HTTPS without a certificate", []string{"run", app, "--listen", "https://shop.test:0"}, 2, []string{"https://shop.test:0 needs a certificate", "--cert FILE"}},
