@@ -39,8 +39,9 @@ type Application struct {
 
 	noProgram config.Problem // what to tell when it cannot be started, but for its message
 
-	used   config.Pos      // of the section that it is started by
-	unused config.Problems // of sections that its handlers do not lead to
+	section string          // that it is started by
+	used    config.Pos      // where that stands
+	unused  config.Problems // of sections that its handlers do not lead to
 
 	node     *site.Node    // of its root
 	layers   []merge.Layer // that hold there
@@ -233,7 +234,7 @@ func (r *reader) worker(a *Application, def *appDefinition, s *merge.Settings, w
 		return nil
 	}
 	e := s.Section(section)
-	a.used = e.Pos()
+	a.section, a.used = section, e.Pos()
 	if !e.Present {
 		return config.Problems{{Code: config.MissingAttribute, Subject: section, Pos: config.Pos{File: a.WebConfig},
 			Message:  "the handlers section gives requests to the application, but " + section + " is missing",

@@ -334,9 +334,12 @@ func isApplication(modules string) (section string, ok bool) {
 // handler returns the handler of one entry.
 func (r *reader) handler(s *merge.Settings, e merge.Element, a *Application, m *mount) exchange.Handler {
 	modules := e.Text("modules")
-	if _, ok := isApplication(modules); ok {
-		if a.handler != nil {
+	if section, ok := isApplication(modules); ok {
+		switch {
+		case a.handler != nil && section == a.section:
 			return a.handler
+		case a.handler != nil:
+			return refuse(500, 0, "the handler "+e.Text("name")+" needs the application of "+section+", and that of the folder is the one of "+a.section)
 		}
 		return refuse(500, 0, "an application handler is set here, but not at the root of the application: only a whole folder can be one")
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/perchserver/perch/internal/config"
+	"github.com/perchserver/perch/internal/listen"
 )
 
 // A section that starts an application is told where nothing leads to it, and
@@ -54,5 +55,24 @@ func TestApplicationSectionsThatNothingLeadsTo(t *testing.T) {
 				t.Errorf("told %q, want %q of\n%v", got, c.want, problems)
 			}
 		})
+	}
+}
+
+// A handler of one module never leads to the application of another.
+func TestHandlersOfTwoApplications(t *testing.T) {
+	t.Parallel()
+	dir := tree(t, map[string]string{"web.config": `<configuration><system.webServer>
+<handlers><add name="python" path="*.py" verb="*" modules="httpPlatformHandler" /><add name="net" path="*" verb="*" modules="AspNetCoreModuleV2" /></handlers>
+<httpPlatform processPath="/bin/python" /><aspNetCore processPath="/bin/dotnet" /></system.webServer></configuration>`})
+	in := input(dir)
+	in.Bindings = []listen.Binding{{URL: "http://localhost", Host: "localhost", Port: 80}}
+	for path, want := range map[string]string{"/a.py": "the application ", "/a": "500: the handler net needs the application of system.webServer/aspNetCore"} {
+		x, err := Explain(in, parts(), Question{URL: "http://localhost" + path})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(x.Answer, want) {
+			t.Errorf("%s is answered by %q, want %q", path, x.Answer, want)
+		}
 	}
 }
