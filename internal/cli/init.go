@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -30,7 +29,7 @@ is there already is left alone.`,
 			if err != nil {
 				return err
 			}
-			file := filepath.Join(folder, "web.config")
+			file := webConfig(folder)
 			if err := create(file, recognize.WebConfig(found)); err != nil {
 				return err
 			}

@@ -130,6 +130,19 @@ func TestModuleOfOnePointX(t *testing.T) {
 	h.Worker()
 }
 
+// A web.config is left alone, however its name is written: it is the one that
+// counts.
+func TestInitSeesEveryWebConfig(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	harness.WriteFile(t, filepath.Join(dir, "Procfile"), "web: ./app\n")
+	harness.WriteFile(t, filepath.Join(dir, "Web.config"), "<configuration />")
+	_, stderr, code := harness.Command(t, dir, "init")
+	if _, err := os.Stat(filepath.Join(dir, "web.config")); code != 1 || err == nil || !strings.Contains(stderr, "Web.config: there is one already") {
+		t.Errorf("code %d, %s, a second one: %v", code, stderr, err == nil)
+	}
+}
+
 // Folders without a web.config are recognised, and init writes what was.
 func TestRecognition(t *testing.T) {
 	t.Parallel()
