@@ -52,6 +52,7 @@ const (
 	NoProgram      Code = "PC057"
 	LinkLoop       Code = "PC058"
 	NoHandler      Code = "PC059"
+	TooManyFolders Code = "PC060"
 )
 
 // Explanation is what the reference says of a code.
@@ -147,6 +148,8 @@ var explanations = [...]Explanation{
 		"The folder has itself in it, without end, and every URL below it is served under any number of names. Remove the link."},
 	{NoHandler, Warning, "a section of an application that no handler leads to",
 		"The section says how an application is started, and the handlers of its folder give requests to files or to another application: it is never started. Add the entry that is expected to handlers, or take the section out."},
+	{TooManyFolders, Warning, "a site with more folders than are checked",
+		"Errors in the web.config files of the others are told when a request leads there. Move folders that nobody is to be served out of the site."},
 }
 
 // Explanations returns what the reference says of every code, in their order.

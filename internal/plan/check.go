@@ -2,6 +2,7 @@ package plan
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"slices"
@@ -95,6 +96,10 @@ const mostVisited = 10_000
 // followed.
 func (v *visitor) visit(path string, above *site.Node, around []os.FileInfo) {
 	if v.visited++; v.visited > mostVisited {
+		if v.visited == mostVisited+1 {
+			v.reader.report(config.Problems{{Code: config.TooManyFolders, Severity: config.Warning, Pos: config.Pos{File: v.reader.physical("/")},
+				Message: fmt.Sprintf("the site has more than %d folders: those from %s on were not looked at", mostVisited, path)}})
+		}
 		return
 	}
 	node, names, err := v.reader.Open(path, above)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -248,6 +249,20 @@ func TestCheckTellsEveryPlace(t *testing.T) {
 	}
 	if told := mustBuild(t, input(dir), p).Problems; len(told) != 1 {
 		t.Errorf("serving told %v", told)
+	}
+}
+
+// A check that does not look everywhere says so.
+func TestCheckTellsWhatItLeavesOut(t *testing.T) {
+	dir := tree(t, map[string]string{"index.html": ""})
+	for i := range mostVisited {
+		if err := os.Mkdir(filepath.Join(dir, strconv.Itoa(i)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	problems, err := Check(input(dir), parts())
+	if err != nil || len(problems) != 1 || problems[0].Code != config.TooManyFolders || problems[0].File != dir {
+		t.Errorf("%v, %v", problems, err)
 	}
 }
 
