@@ -357,6 +357,9 @@ func (x *Explanation) handle(from *place, request *exchange.Request) {
 		x.Answer = "the application " + from.app.Name + ": " + strings.TrimSpace(from.app.Settings.ProcessPath+" "+from.app.Settings.Arguments)
 		leave = slices.DeleteFunc(append(leave, "system.webServer/staticContent", "system.webServer/defaultDocument"),
 			func(s string) bool { return s == section })
+		if e := from.app.Settings.Foresee(); e != nil {
+			x.refuse(answer(e))
+		}
 	}
 	for _, s := range from.settings.Sections() {
 		if !slices.Contains(leave, s) {

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"net/netip"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -22,7 +23,11 @@ func TestExplain(t *testing.T) {
 		"media/web.config":      `<configuration><system.webServer><handlers><clear /><add name="Files" path="*.txt" verb="GET" modules="StaticFileModule" requireAccess="Read" /></handlers></system.webServer></configuration>`,
 		"media/bad/web.config":  `<configuration><oops /></configuration>`,
 		"media/deep/readme.txt": "text",
+		"shop/shop":             "#!/bin/sh",
 	})
+	if err := os.Chmod(filepath.Join(dir, "shop", "shop"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	file := filepath.Join(dir, "applicationHost.config")
 	for _, c := range []struct {
 		name string

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -61,9 +62,13 @@ func TestApplicationSectionsThatNothingLeadsTo(t *testing.T) {
 // A handler of one module never leads to the application of another.
 func TestHandlersOfTwoApplications(t *testing.T) {
 	t.Parallel()
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
 	dir := tree(t, map[string]string{"web.config": `<configuration><system.webServer>
 <handlers><add name="python" path="*.py" verb="*" modules="httpPlatformHandler" /><add name="net" path="*" verb="*" modules="AspNetCoreModuleV2" /></handlers>
-<httpPlatform processPath="/bin/python" /><aspNetCore processPath="/bin/dotnet" /></system.webServer></configuration>`})
+<httpPlatform processPath="` + program + `" /><aspNetCore processPath="/bin/dotnet" /></system.webServer></configuration>`})
 	in := input(dir)
 	in.Bindings = []listen.Binding{{URL: "http://localhost", Host: "localhost", Port: 80}}
 	for path, want := range map[string]string{"/a.py": "the application ", "/a": "500: the handler net needs the application of system.webServer/aspNetCore"} {

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/perchserver/perch/internal/exchange"
 )
 
 // command is what to execute.
@@ -58,6 +60,21 @@ func (s *Settings) CheckCommand() (advice []string, err error) {
 		advice = advised.advice
 	}
 	return advice, err
+}
+
+// Foresee returns what requests are answered with as things are, without
+// starting anything: nil unless the application is offline or its program
+// cannot be started.
+func (s *Settings) Foresee() *exchange.Error {
+	if content, present := s.AppOffline(); present {
+		return newOffline(content, s.AppOffline).answer()
+	}
+	if _, err := s.CheckCommand(); err != nil {
+		e := s.startFailure(nil)
+		e.Err = err
+		return e
+	}
+	return nil
 }
 
 // command resolves a program and its arguments.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -104,5 +105,37 @@ func TestExplainIsWhatIsAnswered(t *testing.T) {
 		if told := strings.Contains(answer, "oops"); told != strings.HasPrefix(path, "/broken/") {
 			t.Errorf("%s: told of the problem of /broken: %v\n%s", path, told, answer)
 		}
+	}
+}
+
+// What can be known of an application without starting it is.
+func TestExplainForesees(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		config harness.WebConfig
+		spoil  func(dir string) error
+		want   string // of the answer, which is a status of the host's
+	}{
+		"offline": {spoil: func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "APP_offline.htm"), []byte("away"), 0o644)
+		}, want: "503"},
+		"no program":       {spoil: func(dir string) error { return os.Remove(filepath.Join(dir, "app")) }, want: "502.5"},
+		"no program, mute": {config: harness.WebConfig{Attrs: map[string]string{"disableStartUpErrorPage": "true"}}, spoil: func(dir string) error { return os.Remove(filepath.Join(dir, "app")) }, want: "502.3"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := harness.Go().Folder(t)
+			c.config.Write(t, dir)
+			if err := c.spoil(dir); err != nil {
+				t.Fatal(err)
+			}
+			h := harness.Start(t, harness.Run{Dir: dir})
+			status := h.Get("/").StatusCode
+			stdout, stderr, code := harness.Command(t, dir, "explain", "http://localhost:8080/", dir)
+			_, answer, _ := strings.Cut(stdout, "answer             ")
+			if code != 1 || !strings.HasPrefix(answer, c.want+": ") || !strings.HasPrefix(answer, strconv.Itoa(status)) {
+				t.Errorf("answered with %d, want %s, and explained with code %d:\n%s%s", status, c.want, code, stdout, stderr)
+			}
+		})
 	}
 }
