@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -110,6 +111,29 @@ func TestServerLeadsToSiteApplicationAndDirectory(t *testing.T) {
 		status, body := getFrom(t, p, c.host, c.path)
 		if status != c.status || c.status == 200 && body != c.body {
 			t.Errorf("%s%s: %d %.80q, want %d %q", c.host, c.path, status, body, c.status, c.body)
+		}
+	}
+}
+
+// The application with the longest path comes before the virtual directory
+// with the longest path, which may be another application's (spec iis-front 1.8).
+func TestApplicationComesBeforeDirectory(t *testing.T) {
+	t.Parallel()
+	dir := tree(t, map[string]string{
+		"applicationHost.config": hostConfig("", `<site name="a" id="1"><application path="/"><virtualDirectory path="/" physicalPath="root" />
+<virtualDirectory path="/api" physicalPath="shadow" /><virtualDirectory path="/API/deep" physicalPath="shadow" /><virtualDirectory path="/files" physicalPath="files" /></application>
+<application path="/api"><virtualDirectory path="/" physicalPath="api" /><virtualDirectory path="/more" physicalPath="files" /></application>
+<bindings><binding protocol="http" bindingInformation="*:80:" /></bindings></site>`),
+		"root/a.txt": "root", "shadow/a.txt": "shadow", "files/a.txt": "files", "api/a.txt": "api", "api/deep/a.txt": "deep",
+	})
+	p := mustBuild(t, served(dir), nil)
+	for path, want := range map[string]string{"/a.txt": "root", "/files/a.txt": "files", "/api/a.txt": "api", "/Api/Deep/a.txt": "404", "/api/deep/a.txt": "deep", "/api/more/a.txt": "files"} {
+		status, body := getFrom(t, p, "any", path)
+		if status != 200 {
+			body = strconv.Itoa(status)
+		}
+		if body != want {
+			t.Errorf("%s: %s, want %s", path, body, want)
 		}
 	}
 }

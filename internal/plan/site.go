@@ -151,7 +151,7 @@ type reader struct {
 	apps     map[string]*Application // by their path in lower case
 	limitsAt config.Pos              // of the limits of connections that hold
 
-	mounts []mount                  // the longest path first
+	mounts []mount                  // those of the longest application first, and of them the longest path
 	layers map[string][]merge.Layer // that hold in a folder, by its path in lower case
 	good   *goodFiles               // as they were when they could last be used
 	places map[*site.Node]*place    // what nodes were made from; nil: nobody asks
@@ -192,7 +192,7 @@ func newReader(h *host, def *definition, problems *config.Problems) *reader {
 			r.mounts = append(r.mounts, mount{dirDefinition: d, app: a.path, noOverride: a.pool.noOverride})
 		}
 	}
-	slices.SortStableFunc(r.mounts, func(a, b mount) int { return len(b.path) - len(a.path) })
+	slices.SortStableFunc(r.mounts, func(a, b mount) int { return cmp.Or(len(b.app)-len(a.app), len(b.path)-len(a.path)) })
 	return r
 }
 
