@@ -57,7 +57,7 @@ func failed(err error) exchange.Handler {
 func target(path string) *exchange.Target { return &exchange.Target{Path: []byte(path)} }
 
 func TestTreeFindsTheNodeOfAPath(t *testing.T) {
-	d := newDisk("/admin!", "/admin/public", "/admin/public/open!", "/Static", "/docs", "/docs/readme.txt!")
+	d := newDisk("/admin!", "/admin/public", "/admin/public/open!", "/Static", "/docs", "/docs/readme.txt!", "/Ärger!", "/\xff!")
 	tree := NewTree(d.nodes["/"], d)
 	for path, want := range map[string]string{
 		"/":                            "/",
@@ -72,6 +72,11 @@ func TestTreeFindsTheNodeOfAPath(t *testing.T) {
 		"/docs/readme.txt":             "/docs/readme.txt",
 		"/docs/other.txt":              "/",
 		"/" + strings.Repeat("x", 400): "/",
+		"/Ärger/x":                     "/Ärger",
+		"/ärger/x":                     "/Ärger",
+		"/ÄRGER":                       "/Ärger",
+		"/\xff/x":                      "/\xff",
+		"/\xfe/x":                      "/",
 	} {
 		node, err := tree.Resolve(target(path))
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"unicode/utf8"
 
 	"github.com/perchserver/perch/internal/exchange"
 )
@@ -113,10 +114,16 @@ func (t *Tree) find(path []byte) (*Node, error) {
 	}
 }
 
-// lower writes s to dst in lower case: paths of IIS have no case (ASCII is
-// what configuration is written in).
+// lower returns s in lower case, written to dst where it is ASCII: paths of IIS
+// have no case. What is not UTF-8 stays as it is.
 func lower(dst, s []byte) []byte {
 	for i, c := range s {
+		if c >= utf8.RuneSelf {
+			if !utf8.Valid(s) {
+				return s
+			}
+			return bytes.ToLower(s)
+		}
 		if c >= 'A' && c <= 'Z' {
 			c |= 0x20
 		}
@@ -146,12 +153,11 @@ func (t *Tree) read(f *folder) (*content, error) {
 		if len(n) > maxSegment {
 			continue
 		}
-		name := []byte(n)
 		path := f.path + "/" + n
 		if f.path == "/" {
 			path = "/" + n
 		}
-		c.kids[string(lower(name, name))] = &folder{path: path, above: node}
+		c.kids[string(lower(make([]byte, len(n)), []byte(n)))] = &folder{path: path, above: node}
 	}
 	f.content.Store(c)
 	return c, nil
