@@ -53,6 +53,7 @@ const (
 	LinkLoop       Code = "PC058"
 	NoHandler      Code = "PC059"
 	TooManyFolders Code = "PC060"
+	TwinFolders    Code = "PC061"
 )
 
 // Explanation is what the reference says of a code.
@@ -150,6 +151,8 @@ var explanations = [...]Explanation{
 		"The section says how an application is started, and the handlers of its folder give requests to files or to another application: it is never started. Add the entry that is expected to handlers, or take the section out."},
 	{TooManyFolders, Warning, "a site with more folders than are checked",
 		"Errors in the web.config files of the others are told when a request leads there. Move folders that nobody is to be served out of the site."},
+	{TwinFolders, Warning, "two folders whose names differ in letter case alone",
+		"URL paths have no letter case in IIS: one web.config holds for both folders, and that of the other is not read. Give one of them another name."},
 }
 
 // Explanations returns what the reference says of every code, in their order.

@@ -15,7 +15,10 @@ import (
 
 // Check reads the whole configuration, sub-folders included, and returns every
 // problem. It starts nothing. The error is for what cannot be served at all.
-func Check(in Input, parts Parts) (config.Problems, error) {
+func Check(in Input, parts Parts) (config.Problems, error) { return check(in, parts, mostVisited) }
+
+// check is Check of so many folders of each site at most.
+func check(in Input, parts Parts, most int) (config.Problems, error) {
 	in.Checked = true
 	p, err := Build(in, parts, nil)
 	var problems config.Problems
@@ -26,7 +29,7 @@ func Check(in Input, parts Parts) (config.Problems, error) {
 		return nil, err
 	}
 	for _, s := range p.Sites {
-		v := visitor{reader: s.reader}
+		v := visitor{reader: s.reader, most: most}
 		root, _ := os.Stat(s.reader.physical("/"))
 		s.reader.report = func(found config.Problems) {
 			for _, problem := range found {
@@ -86,6 +89,7 @@ func (s *Site) badPrograms() (all config.Problems) {
 type visitor struct {
 	reader  *reader
 	visited int
+	most    int // folders
 }
 
 // mostVisited bounds a check of folders that links have made endless.
@@ -95,10 +99,10 @@ const mostVisited = 10_000
 // its own the last: a link that leads back to one of them is told, and not
 // followed.
 func (v *visitor) visit(path string, above *site.Node, around []os.FileInfo) {
-	if v.visited++; v.visited > mostVisited {
-		if v.visited == mostVisited+1 {
+	if v.visited++; v.visited > v.most {
+		if v.visited == v.most+1 {
 			v.reader.report(config.Problems{{Code: config.TooManyFolders, Severity: config.Warning, Pos: config.Pos{File: v.reader.physical("/")},
-				Message: fmt.Sprintf("the site has more than %d folders: those from %s on were not looked at", mostVisited, path)}})
+				Message: fmt.Sprintf("the site has more than %d folders: those from %s on were not looked at", v.most, path)}})
 		}
 		return
 	}

@@ -27,6 +27,7 @@ func (r *reader) Open(path string, above *site.Node) (*site.Node, []string, erro
 	if names != nil {
 		r.visit(dir)
 	}
+	r.twins(dir, names)
 	node := above
 	if path != "/" {
 		up := path[:strings.LastIndexByte(path, '/')]
@@ -38,6 +39,19 @@ func (r *reader) Open(path string, above *site.Node) (*site.Node, []string, erro
 		}
 	}
 	return node, names, nil
+}
+
+// twins tells folders that one URL path stands for.
+func (r *reader) twins(dir string, names []string) {
+	seen := make(map[string]string, len(names))
+	for _, name := range names {
+		key := strings.ToLower(name)
+		if first, twice := seen[key]; twice {
+			r.note(config.Problems{{Code: config.TwinFolders, Severity: config.Warning, Pos: config.Pos{File: filepath.Join(dir, first)},
+				Message: "the name differs from that of " + filepath.Join(dir, name) + " in letter case alone: the settings of one of them hold for both"}})
+		}
+		seen[key] = name
+	}
 }
 
 // child returns the node of a path below that of parent: one of its own, if

@@ -252,15 +252,30 @@ func TestCheckTellsEveryPlace(t *testing.T) {
 	}
 }
 
+// Of two folders whose names differ in letter case alone, the settings of one
+// hold for both.
+func TestCheckTellsTwinFolders(t *testing.T) {
+	dir := tree(t, map[string]string{"index.html": "", "a/Admin/web.config": "<configuration />", "a/admin/x.html": "", "a/ADMINS/x.html": ""})
+	if entries, err := os.ReadDir(filepath.Join(dir, "a")); err != nil || len(entries) != 3 {
+		t.Skip("names have no letter case here")
+	}
+	problems, err := Check(input(dir), parts())
+	if err != nil || len(problems) != 1 || problems[0].Code != config.TwinFolders || problems[0].File != filepath.Join(dir, "a", "Admin") ||
+		!strings.Contains(problems[0].Message, filepath.Join(dir, "a", "admin")) {
+		t.Errorf("%v, %v", problems, err)
+	}
+}
+
 // A check that does not look everywhere says so.
 func TestCheckTellsWhatItLeavesOut(t *testing.T) {
 	dir := tree(t, map[string]string{"index.html": ""})
-	for i := range mostVisited {
+	const most = 10
+	for i := range most {
 		if err := os.Mkdir(filepath.Join(dir, strconv.Itoa(i)), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	problems, err := Check(input(dir), parts())
+	problems, err := check(input(dir), parts(), most)
 	if err != nil || len(problems) != 1 || problems[0].Code != config.TooManyFolders || problems[0].File != dir {
 		t.Errorf("%v, %v", problems, err)
 	}
