@@ -103,7 +103,9 @@ func (r *reader) application(def *appDefinition, was *Application, patient bool)
 	}
 	r.apps[key] = a
 	if err = servable(a.Folder); err == nil {
-		err = r.root(a, def, above, was)
+		if err = r.inherited(def.path, a.WebConfig).Err(); err == nil {
+			err = r.root(a, def, above, was)
+		}
 	}
 	if err == nil {
 		r.layers[key] = a.layers
@@ -118,6 +120,7 @@ func (r *reader) application(def *appDefinition, was *Application, patient bool)
 	}
 	if was != nil && !was.broken {
 		r.apps[key], r.layers[key] = was, was.layers
+		delete(r.faulty, key)
 		return was, true, nil
 	}
 	a.broken, a.node, a.layers = true, r.broken(a.Path, problems), above
@@ -169,12 +172,17 @@ func servable(folder string) error {
 func (r *reader) root(a *Application, def *appDefinition, above []merge.Layer, was *Application) error {
 	layers, err := r.rootLayers(a, above, was == nil)
 	if err != nil {
+		var problems config.Problems
+		if errors.As(err, &problems) {
+			r.faulty[strings.ToLower(a.Path)] = problems
+		}
 		return err
 	}
 	a.layers = layers
 	settings, problems := merge.Effective(layers, r.at(a.Path), r.resolve)
 	r.note(problems)
 	if settings == nil {
+		r.faulty[strings.ToLower(a.Path)] = problems
 		return problems
 	}
 	r.note(settings.NotDone())

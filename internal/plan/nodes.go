@@ -66,6 +66,9 @@ func (r *reader) child(at string, layers []merge.Layer, parent *site.Node) *site
 		return r.broken(at, config.Problems{m.why(m.unservable)})
 	}
 	file := r.configFile(at)
+	if problems := r.inherited(at, file); problems != nil {
+		return r.broken(at, problems)
+	}
 	if file == "" && !mounted && !spokenOf(layers, r.at(at)) {
 		return parent
 	}
@@ -107,9 +110,28 @@ func (r *reader) configured(file, at string, layers []merge.Layer, m *mount) *si
 		settings, _ = use(last) // told when it was read
 	}
 	if settings == nil {
+		r.faulty[strings.ToLower(at)] = problems
 		return r.broken(at, problems)
 	}
 	return r.node(settings, at, m)
+}
+
+// inherited returns the problems of a file above a path that cannot be used.
+// What it would restrict may not be served by the settings of a file below,
+// which is the one given; empty: none. That is read for what it has to tell.
+func (r *reader) inherited(at, file string) config.Problems {
+	for p := strings.ToLower(at); len(p) > 1; {
+		if p = p[:strings.LastIndexByte(p, '/')]; p == "" {
+			p = "/"
+		}
+		if problems := r.faulty[p]; problems != nil {
+			if file != "" {
+				r.load(file)
+			}
+			return problems
+		}
+	}
+	return nil
 }
 
 // settings are what layers say of a part of the site, nil if that cannot be

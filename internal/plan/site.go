@@ -151,10 +151,11 @@ type reader struct {
 	apps     map[string]*Application // by their path in lower case
 	limitsAt config.Pos              // of the limits of connections that hold
 
-	mounts []mount                  // those of the longest application first, and of them the longest path
-	layers map[string][]merge.Layer // that hold in a folder, by its path in lower case
-	good   *goodFiles               // as they were when they could last be used
-	places map[*site.Node]*place    // what nodes were made from; nil: nobody asks
+	mounts []mount                    // those of the longest application first, and of them the longest path
+	layers map[string][]merge.Layer   // that hold in a folder, by its path in lower case
+	faulty map[string]config.Problems // of files that cannot be used, by their folder in lower case
+	good   *goodFiles                 // as they were when they could last be used
+	places map[*site.Node]*place      // what nodes were made from; nil: nobody asks
 
 	mu      sync.Mutex // held for what a reload asks for
 	sources []source
@@ -178,6 +179,7 @@ func newReader(h *host, def *definition, problems *config.Problems) *reader {
 		told:    make(map[string]bool),
 		apps:    make(map[string]*Application),
 		layers:  map[string][]merge.Layer{"/": h.base},
+		faulty:  make(map[string]config.Problems),
 		good:    &goodFiles{files: make(map[string]*merge.File)},
 		folders: make(map[string]bool),
 	}

@@ -1,0 +1,39 @@
+package plan
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// What lies below a file that cannot be used inherits from it, and cannot be
+// served either: what the file restricts would be open.
+func TestBelowABrokenFile(t *testing.T) {
+	t.Parallel()
+	const fine, broken = "<configuration><system.webServer><httpProtocol allowKeepAlive=\"false\" /></system.webServer></configuration>", "<configuration><oops /></configuration>"
+	dir := tree(t, map[string]string{
+		"applicationHost.config": hostConfig("", `<site name="a" id="1"><application path="/"><virtualDirectory path="/" physicalPath="root" /><virtualDirectory path="/bad/media" physicalPath="media" /></application>
+<application path="/bad/app"><virtualDirectory path="/" physicalPath="app" /></application>
+<bindings><binding protocol="http" bindingInformation="*:80:" /></bindings></site>
+<site name="torn" id="2"><application path="/"><virtualDirectory path="/" physicalPath="root/bad" /></application><application path="/app"><virtualDirectory path="/" physicalPath="app" /></application>
+<bindings><binding protocol="http" bindingInformation="*:80:torn" /></bindings></site>
+<site name="lone" id="3"><application path="/"><virtualDirectory path="/" physicalPath="lone" /></application><application path="/app"><virtualDirectory path="/" physicalPath="app" /></application>
+<bindings><binding protocol="http" bindingInformation="*:80:lone" /></bindings></site>`),
+		"root/web.config": "<configuration><location path=\"bad/told\"><system.webServer><httpProtocol allowKeepAlive=\"false\" /></system.webServer></location></configuration>",
+		"root/a.txt":      "fine", "root/good/web.config": fine, "root/good/a.txt": "fine",
+		"root/bad/web.config": broken, "root/bad/a.txt": "secret", "root/bad/plain/a.txt": "secret",
+		"root/bad/own/web.config": fine, "root/bad/own/a.txt": "secret", "root/bad/own/deep/web.config": fine, "root/bad/own/deep/a.txt": "secret",
+		"root/bad/told/a.txt": "secret", "media/a.txt": "secret", "media/web.config": fine, "app/a.txt": "secret", "app/web.config": fine,
+		"lone/web.config": webConfigWith(""), // a handler, and no application: it concerns nobody below
+	})
+	p := mustBuild(t, served(dir), nil)
+	for url, want := range map[string]string{"any/": "200", "any/good/": "200", "any/bad/": "500.19", "any/bad/plain/": "500.19", "any/bad/own/": "500.19",
+		"any/bad/own/deep/": "500.19", "any/bad/told/": "500.19", "any/bad/media/": "500.19", "any/bad/app/": "500.19",
+		"torn/": "500.19", "torn/app/": "500.19", "lone/": "500.0", "lone/app/": "200"} {
+		host, path, _ := strings.Cut(url, "/")
+		status, body := getFrom(t, p, host, "/"+path+"a.txt")
+		if got := strconv.Itoa(status); !strings.HasPrefix(want, got) || status != 200 && !strings.Contains(body, want) {
+			t.Errorf("%s: %d %.40s, want %s", url, status, body[max(0, strings.Index(body, "HTTP Error")):], want)
+		}
+	}
+}
