@@ -1,10 +1,13 @@
 package forward_test
 
 import (
+	"errors"
 	"runtime"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/net/http2"
 
 	"github.com/perchserver/perch/internal/exchange"
 	"github.com/perchserver/perch/internal/exchange/exchangetest"
@@ -71,4 +74,71 @@ func TestClientGoneBefore(t *testing.T) {
 	if e.Status != 400 || e.Resend {
 		t.Errorf("error %v (resend %v), want the client's", e, e.Resend)
 	}
+}
+
+// A client that goes while a connection of HTTP/2 is made does not wait for it,
+// and those who stay get it. It is given up when the last of them has gone.
+func TestClientGoneConnectingHTTP2(t *testing.T) {
+	t.Parallel()
+	settle, begun, ended := make(chan bool), make(chan bool), make(chan bool)
+	r := newRig(t, func(p *peer) {
+		if p.n == 1 {
+			<-settle
+			plays(func(a *h2app) {
+				a.wants("HEADERS 1")
+				a.ok(1)
+				a.drain()
+			})(p)
+			return
+		}
+		p.want(http2.ClientPreface)
+		close(begun)
+		p.all() // no settings are sent
+		close(ended)
+	}, overHTTP2)
+	exchanges := func(n int) (all []*exchange.Exchange, done []chan error) {
+		for range n {
+			x, _ := exchangetest.New("GET", "/")
+			waits, err := make(chan struct{}, 8), make(chan error, 1)
+			x.Waiting = func(on bool) {
+				if on {
+					waits <- struct{}{}
+				}
+			}
+			go func() { err <- r.channel.Serve(x) }()
+			select {
+			case <-waits:
+			case err := <-err:
+				t.Fatalf("it did not wait: %v", err)
+			}
+			all, done = append(all, x), append(done, err)
+		}
+		return all, done
+	}
+	left := func(err error) {
+		t.Helper()
+		var f *forward.Failure
+		if e := exchange.AsError(err); !errors.As(err, &f) || f.Phase != forward.Connect || f.Side != forward.Client || e.Resend {
+			t.Errorf("error %v (resend %v), want the client's while connecting", e, e.Resend)
+		}
+	}
+	all, done := exchanges(3)
+	all[0].ClientGone() // it has begun to connect
+	left(<-done[0])
+	all[2].ClientGone()
+	left(<-done[2])
+	close(settle)
+	if err := <-done[1]; err != nil {
+		t.Errorf("who stayed: %v", err)
+	}
+	r.hangUp(func(int) bool { return true })
+	r.until("the connection is known to have ended", func() bool { return r.watch.Count() == 0 })
+
+	all, done = exchanges(2)
+	<-begun
+	for i := range all {
+		all[i].ClientGone()
+		left(<-done[i])
+	}
+	<-ended
 }

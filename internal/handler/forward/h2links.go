@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/perchserver/perch/internal/sockio"
 )
 
 // h2links are the connections of a channel to an application that speaks
@@ -16,13 +18,17 @@ type h2links struct {
 
 	mu      sync.Mutex
 	dialing *h2dial // nil for none
-	closed  bool
+	closed  atomic.Bool
 }
 
-// h2dial is a connection in the making. Who needs one meanwhile waits for it.
+// h2dial is a connection in the making, on a goroutine of its own. Who needs one
+// meanwhile waits for it.
 type h2dial struct {
-	done chan struct{}
-	err  error
+	done    chan struct{}
+	link    *h2link // from done on, or
+	err     error
+	waiting int // exchanges, under the lock of h2links; with the last of them it ends
+	cancel  context.CancelFunc
 }
 
 // h2Crowded is how many exchanges a connection carries before another is made
@@ -34,12 +40,12 @@ func (s *h2links) open(k *call) error {
 	for {
 		if l := s.choose(k.c.f.watch.Loops()); l != nil {
 			k.atHand()
-			if err := l.open(k); err != errNoStreams {
+			if err := s.openOn(l, k); err != errNoStreams {
 				return err
 			}
 			continue
 		}
-		l, err := s.another(k.c)
+		l, err := s.another(k)
 		switch {
 		case err != nil:
 			return err
@@ -47,12 +53,18 @@ func (s *h2links) open(k *call) error {
 			continue
 		}
 		k.atHand()
-		err = l.open(k)
-		if s.isClosed() {
-			l.retire()
-		}
-		return err
+		return s.openOn(l, k)
 	}
+}
+
+// openOn opens a stream on a connection, which is to end with it if the others
+// have been told to end.
+func (s *h2links) openOn(l *h2link, k *call) error {
+	err := l.open(k)
+	if s.closed.Load() {
+		l.retire()
+	}
+	return err
 }
 
 // choose returns the connection with the fewest exchanges of those where a
@@ -88,42 +100,91 @@ func (s *h2links) isDialing() bool {
 	return s.dialing != nil
 }
 
-func (s *h2links) isClosed() bool {
+// another makes a connection for an exchange, or waits for the one that is being
+// made and returns nil. A client that goes ends the wait.
+func (s *h2links) another(k *call) (*h2link, error) {
+	c := k.c
+	s.mu.Lock()
+	d := s.dialing
+	own := d == nil
+	if own {
+		ctx, cancel := context.WithCancel(context.Background())
+		d = &h2dial{done: make(chan struct{}), cancel: cancel}
+		s.dialing = d
+		c.f.wait.Go(func() { s.dial(ctx, c, d) })
+	}
+	d.waiting++
+	s.mu.Unlock()
+	left := make(leaver)
+	k.x.WhenGone(left)
+	stays := true
+	select {
+	case <-d.done:
+	case <-left:
+		stays = false
+	}
+	k.x.WhenGone(nil)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.closed
+	if d.waiting--; d.waiting == 0 {
+		d.cancel()
+		s.dialed(d) // who comes now is not to wait for that
+	}
+	switch {
+	case !stays:
+		s.unwanted(d)
+		return nil, sockio.ErrAborted
+	case own:
+		return d.link, d.err
+	}
+	return nil, d.err
 }
 
-// another makes a connection, or waits for the one that is being made and
-// returns nil.
-func (s *h2links) another(c *Channel) (*h2link, error) {
-	s.mu.Lock()
-	if d := s.dialing; d != nil {
-		s.mu.Unlock()
-		<-d.done
-		return nil, d.err
-	}
-	d := &h2dial{done: make(chan struct{})}
-	s.dialing = d
-	s.mu.Unlock()
-	l, err := c.connectHTTP2(context.Background())
+// dial makes a connection.
+func (s *h2links) dial(ctx context.Context, c *Channel, d *h2dial) {
+	l, err := c.connectHTTP2(ctx)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if d.err = err; err == nil {
+	if d.link, d.err = l, err; err == nil {
 		list := slices.DeleteFunc(slices.Clone(s.all()), func(l *h2link) bool { return l.free.Load() == gone })
 		list = append(list, l)
 		s.list.Store(&list)
 	}
-	s.dialing = nil
+	s.dialed(d)
+	s.unwanted(d)
 	close(d.done)
-	return l, err
+}
+
+// unwanted lets a connection end that nobody has waited for, if the others have
+// been told to end. The lock is held.
+func (s *h2links) unwanted(d *h2dial) {
+	if s.closed.Load() && d.waiting == 0 && d.link != nil {
+		d.link.retire()
+	}
+}
+
+// dialed forgets a connection in the making. The lock is held.
+func (s *h2links) dialed(d *h2dial) {
+	if s.dialing == d {
+		s.dialing = nil
+	}
+}
+
+// leaver is closed when the client goes.
+type leaver chan struct{}
+
+// Abort implements exchange.Aborter. It is called under the lock of the exchange.
+func (l leaver) Abort() {
+	select {
+	case <-l:
+	default:
+		close(l)
+	}
 }
 
 // close lets all connections end when their exchanges have.
 func (s *h2links) close() {
-	s.mu.Lock()
-	s.closed = true
-	s.mu.Unlock()
+	s.closed.Store(true)
 	for _, l := range s.all() {
 		l.retire()
 	}
@@ -144,11 +205,12 @@ func (c *Channel) connectHTTP2(ctx context.Context) (*h2link, error) {
 	sock := c.f.watch.Adopt(nc, nil)
 	sock.LimitWrite(c.set.RequestTimeout)
 	l := c.f.newH2Link(sock, max(limit-time.Since(begin), 1))
-	defer context.AfterFunc(ctx, sock.Abort)()
-	if err := l.await(); err != nil {
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
+	stop := context.AfterFunc(ctx, sock.Abort)
+	err = l.await()
+	switch {
+	case !stop():
+		return nil, ctx.Err()
+	case err != nil:
 		return nil, err
 	}
 	return l, nil

@@ -199,13 +199,15 @@ func (k *call) bodiless() bool {
 // fail makes the error of an exchange, as that of a flight does.
 func (k *call) fail(phase Phase, side Side, err error) error {
 	sent := k.link != nil
-	if side == Application && sent {
+	switch {
+	case side == Client:
+	case k.x.Gone():
+		side = Client
+	case sent:
 		k.link.mu.Lock()
 		uploading, failed, client := k.upload.state == running, k.upload.err, k.upload.client
 		k.link.mu.Unlock()
 		switch {
-		case k.x.Gone():
-			side = Client
 		case client:
 			return failed
 		case phase == ReadHead && !k.received && (uploading || failed != nil):
