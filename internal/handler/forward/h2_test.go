@@ -499,6 +499,20 @@ func TestHTTP2ConcurrentStreams(t *testing.T) {
 	}
 }
 
+// An application that lets no stream be opened is not asked again and again.
+func TestHTTP2NoStreams(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, plays(func(a *h2app) { a.drain() }, http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 0}), overHTTP2)
+	client := r.client()
+	client.send(getA)
+	if head := client.head(); !strings.HasPrefix(head, "HTTP/1.1 502 ") {
+		t.Errorf("client got %q", head)
+	}
+	if _, f := r.failure(); f == nil || f.Report().Title != "The application did not answer as a web server" || r.conns.Load() != 1 {
+		t.Errorf("%v, on %d connections", f, r.conns.Load())
+	}
+}
+
 // A client that does not read holds up its application, not the memory between,
 // and an application that does not read holds up its client.
 func TestHTTP2Backpressure(t *testing.T) {

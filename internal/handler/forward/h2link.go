@@ -236,6 +236,13 @@ func (l *h2link) open(k *call) error {
 	return nil
 }
 
+// serves reports whether there are exchanges on the connection, or may be.
+func (l *h2link) serves() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.count() > 0 || len(l.calls) > 0
+}
+
 // release forgets an exchange, and ends what may be open of it.
 func (l *h2link) release(k *call) {
 	l.mu.Lock()

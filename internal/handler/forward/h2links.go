@@ -53,7 +53,9 @@ func (s *h2links) open(k *call) error {
 			continue
 		}
 		k.atHand()
-		return s.openOn(l, k)
+		if err := s.openOn(l, k); err != errNoStreams || !l.serves() {
+			return err
+		} // others were there first
 	}
 }
 
