@@ -54,6 +54,7 @@ const (
 	NoHandler      Code = "PC059"
 	TooManyFolders Code = "PC060"
 	TwinFolders    Code = "PC061"
+	ClosedFolder   Code = "PC062"
 )
 
 // Explanation is what the reference says of a code.
@@ -153,6 +154,8 @@ var explanations = [...]Explanation{
 		"Errors in the web.config files of the others are told when a request leads there. Move folders that nobody is to be served out of the site."},
 	{TwinFolders, Warning, "two folders whose names differ in letter case alone",
 		"URL paths have no letter case in IIS: one web.config holds for both folders, and that of the other is not read. Give one of them another name."},
+	{ClosedFolder, Warning, "a folder that cannot be read",
+		"Nobody knows whether there are settings in it, so what is below it is answered with 500.19, as by IIS. Let the user that Perch runs as list it, or move it out of the site."},
 }
 
 // Explanations returns what the reference says of every code, in their order.

@@ -89,12 +89,13 @@ func (r *reader) application(def *appDefinition, was *Application, patient bool)
 	dir := def.dirs[0]
 	a = &Application{Name: strings.TrimSuffix(r.def.name+def.path, "/"), Path: def.path, Folder: dir.folder}
 	key := strings.ToLower(def.path)
-	above := r.above(def.path)
-	r.depend(look(a.Folder))
-	if !def.pool.noOverride {
-		a.WebConfig = r.in.webConfig(a.Folder)
+	above, err := r.above(def.path)
+	own := look(a.Folder)
+	r.depend(own)
+	if err == nil && !def.pool.noOverride {
+		a.WebConfig, err = r.in.webConfig(a.Folder)
 	}
-	if patient && was != nil && !was.broken && was.WebConfig != "" && a.WebConfig == "" && was.Folder == a.Folder {
+	if patient && err == nil && was != nil && !was.broken && was.WebConfig != "" && a.WebConfig == "" && was.Folder == a.Folder {
 		r.parts.Log.Warn("web.config is gone; the configuration before stays until it is there again, or until the configuration is reloaded",
 			"application", a.Name, "folder", a.Folder)
 		r.depend(source{path: was.WebConfig, sum: 1}) // so that the next look is not the last
@@ -102,7 +103,11 @@ func (r *reader) application(def *appDefinition, was *Application, patient bool)
 		return was, true, nil
 	}
 	r.apps[key] = a
-	if err = servable(a.Folder); err == nil {
+	if unservable := servable(a.Folder); unservable != nil {
+		err, own.unread = unservable, true
+		r.depend(own)
+	}
+	if err == nil {
 		if err = r.inherited(def.path, a.WebConfig).Err(); err == nil {
 			err = r.root(a, def, above, was)
 		}
@@ -130,16 +135,18 @@ func (r *reader) application(def *appDefinition, was *Application, patient bool)
 
 // above returns the layers that hold above the root of an application. Those
 // of folders on the way that are no application are read.
-func (r *reader) above(root string) []merge.Layer {
+func (r *reader) above(root string) ([]merge.Layer, error) {
 	if root == "/" {
-		return r.base
+		return r.base, nil
 	}
 	for i := 1; i < len(root); i++ {
 		if root[i] == '/' && r.apps[strings.ToLower(root[:i])] == nil {
-			r.child(root[:i], r.layersOf(root[:i]), nil)
+			if _, err := r.child(root[:i], r.layersOf(root[:i]), nil); err != nil {
+				return nil, err
+			}
 		}
 	}
-	return r.layersOf(root)
+	return r.layersOf(root), nil
 }
 
 // why says that the folder cannot be served.

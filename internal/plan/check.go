@@ -10,6 +10,7 @@ import (
 
 	"github.com/perchserver/perch/internal/certs"
 	"github.com/perchserver/perch/internal/config"
+	"github.com/perchserver/perch/internal/exchange"
 	"github.com/perchserver/perch/internal/site"
 )
 
@@ -108,6 +109,7 @@ func (v *visitor) visit(path string, above *site.Node, around []os.FileInfo) {
 	}
 	node, names, err := v.reader.Open(path, above)
 	if err != nil {
+		v.reader.report(config.Problems{{Code: config.ClosedFolder, Severity: config.Warning, Pos: config.Pos{File: v.reader.physical(path)}, Message: exchange.AsError(err).Err.Error()}})
 		return
 	}
 	for _, name := range names {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/perchserver/perch/internal/config"
 	"github.com/perchserver/perch/internal/config/merge"
@@ -123,7 +124,7 @@ func (in *Input) read(folder, name string, seed maphash.Seed) (source, []byte, e
 		return s, in.Draft.Data, nil
 	}
 	data, err := ownfile.Read(folder, filepath.FromSlash(name), maxFile)
-	if err == nil {
+	if s.unread = err != nil; err == nil {
 		s.sum = maphash.Bytes(seed, data)
 	}
 	return s, data, err
@@ -176,25 +177,39 @@ func (e *configError) Report() exchange.Report {
 	return r
 }
 
-// webConfig finds the file, whose name Windows compares without case.
-func (in *Input) webConfig(folder string) string {
+// webConfig finds the file, whose name Windows compares without case. It is
+// empty where there is none.
+func (in *Input) webConfig(folder string) (string, error) {
 	if d := in.Draft; d != nil && filepath.Dir(d.Path) == filepath.Clean(folder) && strings.EqualFold(filepath.Base(d.Path), "web.config") {
-		return d.Path
+		return d.Path, nil
 	}
 	exact := filepath.Join(folder, "web.config")
 	if _, err := os.Lstat(exact); err == nil {
-		return exact
+		return exact, nil
 	}
-	entries, err := os.ReadDir(folder)
-	if err != nil {
-		return ""
-	}
+	entries, err := list(folder)
 	for _, e := range entries {
 		if strings.EqualFold(e.Name(), "web.config") {
-			return filepath.Join(folder, e.Name())
+			return filepath.Join(folder, e.Name()), nil
 		}
 	}
-	return ""
+	return "", err
+}
+
+// list returns what is in a folder, which is nothing if there is no such
+// folder. The error is for what is there and cannot be read: who goes on would
+// pass over settings.
+func list(folder string) ([]os.DirEntry, error) {
+	entries, err := os.ReadDir(folder)
+	for _, none := range []error{os.ErrNotExist, syscall.ENOTDIR, syscall.ENAMETOOLONG, syscall.ELOOP} {
+		if errors.Is(err, none) {
+			return nil, nil
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the folder %s cannot be read: %s", folder, cause(err))
+	}
+	return entries, nil
 }
 
 // dependOnContent notes the files of a folder that tell what it holds.

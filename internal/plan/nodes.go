@@ -23,7 +23,10 @@ func (r *reader) Open(path string, above *site.Node) (*site.Node, []string, erro
 	dir := r.physical(path)
 	r.open(path)
 	r.depend(look(dir))
-	names := subfolders(dir)
+	names, err := subfolders(dir)
+	if err != nil {
+		return nil, nil, unsettled(err)
+	}
 	if names != nil {
 		r.visit(dir)
 	}
@@ -31,7 +34,9 @@ func (r *reader) Open(path string, above *site.Node) (*site.Node, []string, erro
 	node := above
 	if path != "/" {
 		up := path[:strings.LastIndexByte(path, '/')]
-		node = r.child(path, r.layersOf(up), above)
+		if node, err = r.child(path, r.layersOf(up), above); err != nil {
+			return nil, nil, unsettled(err)
+		}
 	}
 	for _, name := range append(r.mounted(path), located(r.layersOf(path), r.at(path))...) {
 		if !slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, name) }) {
@@ -39,6 +44,13 @@ func (r *reader) Open(path string, above *site.Node) (*site.Node, []string, erro
 		}
 	}
 	return node, names, nil
+}
+
+// unsettled is the answer below a folder whose settings nobody can read, as
+// long as that is so.
+func unsettled(err error) error {
+	return &exchange.Error{Status: 500, SubStatus: 19, Op: "read configuration",
+		Public: "The configuration of this part of the site cannot be read", Err: err}
 }
 
 // twins tells folders that one URL path stands for.
@@ -56,21 +68,24 @@ func (r *reader) twins(dir string, names []string) {
 
 // child returns the node of a path below that of parent: one of its own, if
 // it has settings of its own.
-func (r *reader) child(at string, layers []merge.Layer, parent *site.Node) *site.Node {
+func (r *reader) child(at string, layers []merge.Layer, parent *site.Node) (*site.Node, error) {
 	m := r.mount(at)
 	mounted := strings.EqualFold(m.path, at)
 	if a := r.apps[strings.ToLower(at)]; a != nil {
-		return a.node
+		return a.node, nil
 	}
 	if mounted && m.unservable != nil {
-		return r.broken(at, config.Problems{m.why(m.unservable)})
+		return r.broken(at, config.Problems{m.why(m.unservable)}), nil
 	}
-	file := r.configFile(at)
+	file, err := r.configFile(at)
+	if err != nil {
+		return nil, err
+	}
 	if problems := r.inherited(at, file); problems != nil {
-		return r.broken(at, problems)
+		return r.broken(at, problems), nil
 	}
 	if file == "" && !mounted && !spokenOf(layers, r.at(at)) {
-		return parent
+		return parent, nil
 	}
 	if mounted {
 		r.visit(m.folder)
@@ -79,12 +94,12 @@ func (r *reader) child(at string, layers []merge.Layer, parent *site.Node) *site
 		settings, problems := r.settings(layers, at)
 		r.note(problems)
 		if settings == nil {
-			return r.broken(at, problems)
+			return r.broken(at, problems), nil
 		}
-		return r.node(settings, at, m)
+		return r.node(settings, at, m), nil
 	}
 	r.visit(filepath.Dir(file))
-	return r.configured(file, at, layers, m)
+	return r.configured(file, at, layers, m), nil
 }
 
 // configured returns the node of a path with a web.config. If that cannot be
@@ -149,9 +164,9 @@ func (r *reader) settings(layers []merge.Layer, at string) (*merge.Settings, con
 
 // configFile returns the web.config that is read at a URL path, empty if there
 // is none.
-func (r *reader) configFile(at string) string {
+func (r *reader) configFile(at string) (string, error) {
 	if !r.mayConfigure(at) {
-		return ""
+		return "", nil
 	}
 	folder := r.physical(at)
 	r.depend(look(folder)) // where one may come
@@ -207,10 +222,10 @@ func (r *reader) layersOf(path string) []merge.Layer {
 
 // subfolders returns the names of the folders in dir, nil if there is no such
 // folder. Links to folders count.
-func subfolders(dir string) []string {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil
+func subfolders(dir string) ([]string, error) {
+	entries, err := list(dir)
+	if entries == nil {
+		return nil, err
 	}
 	names := []string{}
 	for _, e := range entries {
@@ -222,7 +237,7 @@ func subfolders(dir string) []string {
 			}
 		}
 	}
-	return names
+	return names, nil
 }
 
 // located returns the next segments below a configuration path of all

@@ -206,8 +206,11 @@ func (r *reader) checkMounts() {
 		if m.path == m.app {
 			continue
 		}
-		r.depend(look(m.folder))
-		if m.unservable = servable(m.folder); m.unservable != nil {
+		own := look(m.folder)
+		m.unservable = servable(m.folder)
+		own.unread = m.unservable != nil
+		r.depend(own)
+		if m.unservable != nil {
 			r.note(config.Problems{m.why(m.unservable)})
 		}
 	}

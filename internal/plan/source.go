@@ -16,6 +16,10 @@ type source struct {
 	info os.FileInfo // nil: it was not there
 	sum  uint64      // of a file's content; 0: unknown
 
+	// unread tells that it was there and could not be read, be it for its mode
+	// alone, which leaves no trace in info.
+	unread bool
+
 	// young tells that it was written so shortly before it was looked at that
 	// a later change may bear the same time.
 	young bool
@@ -40,6 +44,8 @@ func (s *source) changed(seed maphash.Seed) bool {
 	switch {
 	case s.info == nil || now.info == nil:
 		return s.info != nil || now.info != nil
+	case s.unread:
+		return true
 	case os.SameFile(s.info, now.info) && s.info.Size() == now.info.Size() && s.info.ModTime().Equal(now.info.ModTime()) && !s.young:
 		return false
 	case s.sum == 0 || now.info.IsDir() || now.info.Size() != s.info.Size():

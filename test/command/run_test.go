@@ -9,7 +9,9 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/perchserver/perch/test/harness"
 )
@@ -167,8 +169,12 @@ func TestRunFails(t *testing.T) {
 // folder itself.
 func unreadable(t *testing.T, name string) harness.Run {
 	t.Helper()
+	return unreadableIn(t, harness.Go().Folder(t), name)
+}
+
+func unreadableIn(t *testing.T, dir, name string) harness.Run {
+	t.Helper()
 	const nobody = 65534
-	dir := harness.Go().Folder(t)
 	path := filepath.Join(dir, name)
 	if err := os.Chmod(path, 0); err != nil {
 		t.Fatal(err)
@@ -196,6 +202,58 @@ func TestUnreadableConfig(t *testing.T) {
 	h.AwaitStderr("web.config", "permission denied")
 	if r := h.Get("/"); r.StatusCode != 500 || !strings.Contains(r.Text(), "500.19") {
 		t.Errorf("answered %s, want 500.19", harness.Describe(r.StatusCode, r.Bytes))
+	}
+}
+
+// What could not be read is looked at again by a reload, though only its mode
+// has changed, and what is below a folder that cannot be read is not served
+// without the settings that may be in it.
+func TestReadableAgain(t *testing.T) {
+	t.Parallel()
+	const config = `<configuration><system.webServer><httpProtocol><customHeaders><add name="Settings" value="read" /></customHeaders></httpProtocol></system.webServer></configuration>`
+	for name, path := range map[string]string{"web.config": "/page.html", "own/web.config": "/own/page.html", "shut": "/shut/page.html"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := filepath.Join(t.TempDir(), "site")
+			for _, above := range []string{filepath.Dir(dir), filepath.Dir(filepath.Dir(dir))} { // for another user
+				if err := os.Chmod(above, 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			old := time.Now().Add(-time.Hour)
+			for _, folder := range []string{".", "own", "shut"} {
+				folder = filepath.Join(dir, folder)
+				if err := os.MkdirAll(folder, 0o755); err != nil {
+					t.Fatal(err)
+				}
+				for file, text := range map[string]string{"index.html": "", "page.html": "page", "web.config": config} {
+					if file == "web.config" && folder != filepath.Dir(filepath.Join(dir, path)) {
+						continue
+					}
+					harness.WriteFile(t, filepath.Join(folder, file), text)
+					if err := os.Chtimes(filepath.Join(folder, file), old, old); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			for _, folder := range []string{"own", "shut", "."} {
+				if err := os.Chtimes(filepath.Join(dir, folder), old, old); err != nil {
+					t.Fatal(err)
+				}
+			}
+			h := harness.Start(t, unreadableIn(t, dir, name))
+			if r := h.Get(path); r.StatusCode != 500 || !strings.Contains(r.Text(), "500.19") {
+				t.Errorf("answered %s, want 500.19", harness.Describe(r.StatusCode, r.Bytes))
+			}
+			if err := os.Chmod(filepath.Join(dir, name), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			h.Signal(syscall.SIGHUP)
+			harness.Eventually(t, func() bool { return h.Get(path).StatusCode == 200 }, "what can be read again is served")
+			if r := h.Get(path); r.Header.Get("Settings") != "read" {
+				t.Errorf("served without the settings of its folder: %v", r.Header)
+			}
+		})
 	}
 }
 
