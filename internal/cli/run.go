@@ -124,7 +124,7 @@ func (f serverFlag) subject(args []string) (plan.Input, error) {
 		return plan.Input{Folder: folder}, err
 	}
 	if len(args) > 0 {
-		return plan.Input{}, usageError{errors.New("a folder and --config exclude each other"), "give one of them"}
+		return plan.Input{}, usageError{errors.New("a folder and --config exclude each other"), "give one of them; PERCH_CONFIG in the environment counts as --config"}
 	}
 	path, err := filepath.Abs(string(f))
 	if err != nil {

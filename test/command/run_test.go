@@ -287,6 +287,16 @@ func TestFlagsAsVariables(t *testing.T) {
 	}
 }
 
+// Who has PERCH_CONFIG set and names a folder is told where the other half of
+// the contradiction is.
+func TestVariableBesideAnArgument(t *testing.T) {
+	t.Parallel()
+	_, stderr, code := harness.CommandEnv(t, t.TempDir(), []string{"PERCH_CONFIG=x.config"}, "check", ".")
+	if code != 2 || !strings.Contains(stderr, "exclude each other") || !strings.Contains(stderr, "PERCH_CONFIG") {
+		t.Errorf("code %d, %s", code, stderr)
+	}
+}
+
 func TestVersionAndHelp(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{{"version"}, {"help"}, {"--help"}, {"run", "--help"}, {"check", "--help"}, {"init", "--help"}} {
