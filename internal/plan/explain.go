@@ -171,9 +171,6 @@ func (p *Plan) explain(x *Explanation, u *url.URL, addr netip.Addr, r *exchange.
 		x.Problems = from.problems
 		return x.refuse(status(from.refused) + ": the configuration of this part of the site is in error")
 	}
-	if refused := from.app.refused; refused != "" {
-		return x.refuse("503: " + refused)
-	}
 	x.Modules = from.modules
 	if h := s.def.hsts; h != nil && h.Redirect && !l.TLS {
 		x.Answer = "301: sent on to the same host over https, by redirectHttpToHttps"
@@ -191,6 +188,9 @@ func (p *Plan) explain(x *Explanation, u *url.URL, addr netip.Addr, r *exchange.
 	filter := s.reader.filter(from.settings)
 	if err := filter.Judge(&r.Target); err != nil {
 		return x.refuse(answer(err))
+	}
+	if refused := from.app.refused; refused != "" {
+		return x.refuse("503: " + refused)
 	}
 	if x.handle(from, r); access.Require && !x.Refused {
 		x.Answer += "; a client without a certificate gets 403.7"

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -167,5 +168,33 @@ func TestExplainIsWhatServes(t *testing.T) {
 	}
 	if x, err := Explain(served(dir), parts(), Question{URL: "http://any/one.txt"}); err != nil || !slices.Equal(x.Modules, []string{"errorpage", "reqfilter"}) {
 		t.Errorf("%v, %v", x, err)
+	}
+}
+
+// Where several things refuse a request, the first of them that it meets
+// answers.
+func TestExplainTellsTheFirstRefusal(t *testing.T) {
+	t.Parallel()
+	const refusing = `<configuration><system.webServer><security><access sslFlags="Ssl" /></security></system.webServer></configuration>`
+	site := func(id int, name, more string) string {
+		return strings.Replace(strings.Replace(plainSite(id, name, "*:80:"+name, "a"), `<application path="/"`, `<application path="/" applicationPool="Off"`, 1), "</site>", more+"</site>", 1)
+	}
+	dir := tree(t, map[string]string{
+		"applicationHost.config": strings.Replace(hostConfig(`<add name="Off" autoStart="false" />`, site(1, "plain", "")+
+			site(2, "sent", `<hsts enabled="true" max-age="1" redirectHttpToHttps="true" />`)+site(3, "short", `<limits maxUrlSegments="1" />`)),
+			"</configuration>", `<location path="plain/ssl">`+strings.TrimSuffix(strings.TrimPrefix(refusing, "<configuration>"), "</configuration>")+`</location></configuration>`, 1),
+		"a/index.html": "",
+	})
+	p := mustBuild(t, served(dir), nil)
+	for url, want := range map[string]string{"plain/": "503", "plain/ssl/x": "403", "sent/": "301", "short/": "503", "short/a/b": "404"} {
+		host, path, _ := strings.Cut(url, "/")
+		status, _ := getFrom(t, p, host, "/"+path)
+		x, err := Explain(served(dir), parts(), Question{URL: "http://" + url})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(x.Answer, want) || strconv.Itoa(status) != want {
+			t.Errorf("%s is answered with %d, want %s, and explained as %s", url, status, want, x.Answer)
+		}
 	}
 }
