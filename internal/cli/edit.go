@@ -125,7 +125,7 @@ func (p *Process) write(c *change, section string) (store.Result, error) {
 		if err := c.make(f, now); err != nil {
 			return nil, err
 		}
-		if old != nil && string(f.Bytes()) == string(old) {
+		if string(f.Bytes()) == string(now.Draft.Data) {
 			return old, nil
 		}
 		warnings, err = plan.CheckDraft(c.in, quiet(), plan.Draft{Path: c.file, Data: f.Bytes()})

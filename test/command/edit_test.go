@@ -330,6 +330,18 @@ func TestSetInOtherFiles(t *testing.T) {
 	}
 }
 
+// Taking away what is not there makes no file.
+func TestUnsetMakesNoFile(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	if stderr := d.edit("unset", "system.webServer/webSocket/@enabled", "shop"); !strings.Contains(stderr, "nothing to change") {
+		t.Errorf("said %q", stderr)
+	}
+	if _, err := os.Stat(filepath.Join(d.dir, "shop", "web.config")); err == nil {
+		t.Error("there is a web.config now")
+	}
+}
+
 // What is told is how many settings are others than before.
 func TestSettingsAreCounted(t *testing.T) {
 	t.Parallel()

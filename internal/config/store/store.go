@@ -41,8 +41,8 @@ type Change struct {
 	By   string // who does it, for those who wait meanwhile
 	Wait time.Duration
 
-	// Make returns the new content. old is nil if there is no file. It may be
-	// called several times.
+	// Make returns the new content. old is nil if there is no file, and nil
+	// is the answer that keeps it so. It may be called several times.
 	Make func(old []byte) ([]byte, error)
 }
 
@@ -135,7 +135,7 @@ func (w *writer) change(path string, make func([]byte) ([]byte, error)) (Result,
 	if err != nil {
 		return Result{}, err
 	}
-	if before != nil && bytes.Equal(old, data) {
+	if before != nil && bytes.Equal(old, data) || before == nil && data == nil {
 		return Result{}, nil
 	}
 	if err := w.prepare(data, before); err != nil {
