@@ -304,6 +304,38 @@ func TestAddAndRemove(t *testing.T) {
 	})
 }
 
+// What is made for a setting goes with it, where it was put into an element
+// that had something in it.
+func TestSetAndUnset(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		before := document().Draw(t, "document")
+		o := operations().Filter(func(o operation) bool { return o.Verb == "set" }).Draw(t, "operation")
+		f, err := Parse("web.config", []byte(before))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := ParsePath(o.Path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, missing, err := f.walk(o.Location, p)
+		if err != nil || len(missing) == 0 || hollow(n, nil) {
+			return
+		}
+		if err := f.Set(o.Location, p, o.Value); err != nil {
+			t.Fatal(err)
+		}
+		made := f.Bytes()
+		if found, err := f.Unset(o.Location, Path{Steps: p.Steps}); !found || err != nil {
+			t.Fatalf("%v, %v", found, err)
+		}
+		if diff := cmp.Diff(before, string(f.Bytes())); diff != "" {
+			t.Fatalf("%v: %s\n%s", o, diff, made)
+		}
+	})
+}
+
 // FuzzEdit changes any file by any setting. What comes out is well-formed, has
 // the value, and all comments.
 func FuzzEdit(f *testing.F) {
