@@ -21,12 +21,13 @@ import (
 // what comes to it later makes a new plan.
 func (r *reader) Open(path string, above *site.Node) (*site.Node, []string, error) {
 	dir := r.physical(path)
-	r.open(path)
-	r.depend(look(dir))
+	own := look(dir)
 	names, err := subfolders(dir)
 	if err != nil {
-		return nil, nil, unsettled(err)
+		return nil, nil, unsettled(err) // and asked again, so nothing is kept of it
 	}
+	r.open(path)
+	r.depend(own)
 	if names != nil {
 		r.visit(dir)
 	}
@@ -169,8 +170,12 @@ func (r *reader) configFile(at string) (string, error) {
 		return "", nil
 	}
 	folder := r.physical(at)
-	r.depend(look(folder)) // where one may come
-	return r.in.webConfig(folder)
+	own := look(folder)
+	file, err := r.in.webConfig(folder)
+	if err == nil {
+		r.depend(own) // where one may come
+	}
+	return file, err
 }
 
 // mounted returns the next segments below a path of virtual directories.
