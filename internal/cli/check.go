@@ -19,11 +19,11 @@ func (p *Process) checkCommand() *cobra.Command {
 		Short: "Tell every problem of a configuration",
 		Long: `Check the configuration of DIR, or of the sites of an applicationHost.config
 (the perch.config in the current folder, or else that folder, if neither is
-given), without serving it: the web.config of every
-application and those of its sub-folders. Every problem is told
-as file:line:column with what was expected and how to mend it. Warnings name
-what Perch knows and does not do yet, and applications whose program is not
-there.
+given), without serving it: the web.config of every application and those of
+its sub-folders. Every problem is told as file:line:column with what was
+expected and how to mend it. Warnings name what Perch knows and does not do yet,
+applications whose program is not there or that no handler leads to, and folders
+that could not be looked at.
 
 The exit code is 1 if there is an error, and 0 if there are warnings at most.`,
 		Example: "  perch check ./publish",
