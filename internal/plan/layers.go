@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/perchserver/perch/internal/config"
 	"github.com/perchserver/perch/internal/config/merge"
@@ -201,15 +200,14 @@ func (in *Input) webConfig(folder string) (string, error) {
 // pass over settings.
 func list(folder string) ([]os.DirEntry, error) {
 	entries, err := os.ReadDir(folder)
-	for _, none := range []error{os.ErrNotExist, syscall.ENOTDIR, syscall.ENAMETOOLONG, syscall.ELOOP} {
-		if errors.Is(err, none) {
-			return nil, nil
-		}
+	if err == nil {
+		return entries, nil
 	}
-	if err != nil {
-		return nil, fmt.Errorf("the folder %s cannot be read: %s", folder, cause(err))
+	info, gone := os.Stat(folder)
+	if gone == nil && !info.IsDir() || gone != nil && !errors.Is(gone, os.ErrPermission) {
+		return nil, nil
 	}
-	return entries, nil
+	return nil, fmt.Errorf("the folder %s cannot be read: %s", folder, cause(err))
 }
 
 // dependOnContent notes the files of a folder that tell what it holds.
