@@ -125,7 +125,7 @@ func (f *File) Unset(location string, p Path) (found bool, err error) {
 	if a == nil {
 		return false, nil
 	}
-	if within := f.chain(n); len(n.Attrs) == 1 && len(within) > 1 && hollow(n, nil) && f.silent(within) {
+	if within := f.chain(n); len(within) > 1 && bare(n, a.Name) && hollow(n, nil) && f.silent(within) {
 		return true, f.remove(f.around(n))
 	}
 	return true, f.replace(xmldoc.Span{Start: f.blanksBefore(a.Span.Start), End: a.Span.End}, "")

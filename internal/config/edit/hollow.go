@@ -12,17 +12,20 @@ import (
 func (f *File) around(n *xmldoc.Node) *xmldoc.Node {
 	chain := f.chain(n)
 	for i := len(chain) - 2; i > 0; i-- {
-		up := chain[i]
-		attrs := 0
-		if i == 1 && up.Name == "location" && up.Attr("path") != nil {
-			attrs = 1
-		}
-		if len(up.Attrs) > attrs || !hollow(up, n) || !f.silent(chain[:i+1]) {
+		if !bare(chain[i], "") || !hollow(chain[i], n) || !f.silent(chain[:i+1]) {
 			break
 		}
-		n = up
+		n = chain[i]
 	}
 	return n
+}
+
+// bare reports whether an element has no attribute but one, which may be none,
+// and the path that a <location> is for.
+func bare(n *xmldoc.Node, but string) bool {
+	return !slices.ContainsFunc(n.Attrs, func(a xmldoc.Attr) bool {
+		return a.Name != but && !(n.Name == "location" && a.Name == "path")
+	})
 }
 
 // chain returns the elements that n is in, from the root on, and n.
