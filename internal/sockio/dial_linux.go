@@ -26,7 +26,10 @@ func (w *Watcher) Dial(t *Task, to netip.AddrPort) (*Dialing, error) {
 	if ready {
 		c.wr.state.Store(sideReady)
 	}
-	w.take(c)
+	if err := w.take(c); err != nil {
+		c.Close()
+		return nil, dialError(to, err)
+	}
 	return &Dialing{c, to}, nil
 }
 

@@ -172,6 +172,23 @@ func TestDialFails(t *testing.T) {
 	}
 }
 
+// A connection that no loop has room for is told of as that.
+func TestDialWithoutRoom(t *testing.T) {
+	t.Parallel()
+	w, err := NewWatcher()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, at := listenNear(t, "127.0.0.1:0")
+	w.Close()
+	if _, err := dial(w, nil, at, time.Minute); !errors.Is(err, errEnding) {
+		t.Error(err)
+	}
+	if n := w.Count(); n != 0 {
+		t.Errorf("%d connections are left behind", n)
+	}
+}
+
 // A wait for a connection can be broken off, by who does so before it too.
 func TestDialAborts(t *testing.T) {
 	t.Parallel()

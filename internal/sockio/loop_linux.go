@@ -121,7 +121,7 @@ func (l *loop) add(c *Conn) error {
 	e := unix.EpollEvent{Events: watched, Fd: int32(at), Pad: int32(l.turns[at])}
 	if err := unix.EpollCtl(l.ep, unix.EPOLL_CTL_ADD, c.fd, &e); err != nil {
 		l.free = append(l.free, at)
-		return err
+		return os.NewSyscallError("epoll_ctl", err)
 	}
 	l.places[at], c.place = c, at
 	if !l.running {

@@ -104,12 +104,15 @@ func (w *Watcher) AdoptFor(t *Task, nc net.Conn, owner Owner) *Conn {
 		c.fd = fd
 		c.wr.state.Store(sideReady)
 	}
-	w.take(c)
+	if w.take(c) != nil {
+		c.aborted.Store(true)
+	}
 	return c
 }
 
-// take holds a new connection from now on.
-func (w *Watcher) take(c *Conn) {
+// take holds a new connection from now on. The error is why its loop has no room
+// for it, as the system may have none: then it cannot be used.
+func (w *Watcher) take(c *Conn) error {
 	c.layer.conn = c
 	switch {
 	case c.fd < 0:
@@ -122,10 +125,14 @@ func (w *Watcher) take(c *Conn) {
 	c.index = len(w.conns)
 	w.conns = append(w.conns, c)
 	w.mu.Unlock()
-	if c.loop != nil && c.loop.add(c) != nil { // as when the system has no room for more
-		c.loop = nil
-		c.aborted.Store(true)
+	if c.loop == nil {
+		return nil
 	}
+	err := c.loop.add(c)
+	if err != nil {
+		c.loop = nil
+	}
+	return err
 }
 
 // remove takes c out of the watcher, once.
