@@ -173,7 +173,6 @@ type flight struct {
 
 	sent     bool // a byte of the request was written
 	received bool // a byte of the response was read
-	whole    bool // all of it was
 }
 
 // bufferSize holds nearly every head, with a small body behind it.
@@ -229,7 +228,7 @@ func (t *flight) release() {
 	t.head.Reason = nil
 	t.head.Header.Reset()
 	t.trailer.Reset()
-	t.sent, t.received, t.whole = false, false, false
+	t.sent, t.received = false, false
 	t.upload.err = nil
 }
 
@@ -249,13 +248,10 @@ func (t *flight) carry() error {
 	return err
 }
 
-// leave ends what may still be going on and closes the connection if it cannot be
-// kept.
+// leave ends what may still be going on and closes the connection if it was
+// not kept.
 func (t *flight) leave(err error) {
 	t.upload.end(err)
-	if t.link != nil && t.whole && err == nil {
-		t.keepLink()
-	}
 	if t.link != nil {
 		t.x.WhenGone(nil)
 		t.link.sock.Close()

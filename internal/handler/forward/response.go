@@ -185,10 +185,8 @@ func passFields(head *http1.ResponseHead, to *exchange.Header) {
 
 // keepLink gives the connection back if nothing is left on it (step 6). It is
 // done before the last bytes go to the client: the next request may follow at
-// once. Where the body of the request is still on its way, there is another
-// attempt when that has ended.
+// once.
 func (t *flight) keepLink() {
-	t.whole = true
 	if t.r < t.w || !t.head.Reusable() || !t.upload.ended() || t.upload.err != nil || !t.x.Request.Body.Sent() {
 		return
 	}
