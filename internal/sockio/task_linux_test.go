@@ -297,3 +297,49 @@ func TestTaskLeavesItsLoopForOtherConnections(t *testing.T) {
 		far.Close()
 	}
 }
+
+// counter counts those that were woken.
+type counter struct {
+	all  *atomic.Int32
+	then func(n int32) // what it does as the nth
+}
+
+func (o *counter) Wake() { o.then(o.all.Add(1)) }
+
+func (o *counter) Gone() {}
+
+// Who has something to read does not wait until all are served whose limit has
+// passed in the same tick.
+func TestPostsTakeTurns(t *testing.T) {
+	t.Parallel()
+	w := one(t)
+	var all atomic.Int32
+	park := func(then func(int32)) (*Conn, *net.TCPConn) {
+		c, peer := adopted(t, w, &counter{&all, then})
+		if !c.Park(time.Minute) {
+			t.Fatal("did not park")
+		}
+		return c, peer
+	}
+	read := make(chan int32, 1)
+	_, peer := park(func(n int32) { read <- n })
+	var late []*Conn
+	for range 10 * mostPosted {
+		c, _ := park(func(n int32) {
+			if n == 1 {
+				peer.Write([]byte("x"))
+			}
+		})
+		late = append(late, c)
+	}
+	_, held := onTask(t, w, func(*Conn) { // the loop does nothing else meanwhile
+		for _, c := range late {
+			c.Abort()
+		}
+	})
+	<-held
+	if n := <-read; n > 3*mostPosted {
+		t.Errorf("it was the %dth of %d", n, len(late)+1)
+	}
+	eventually(t, "waking all", func() bool { return all.Load() == int32(len(late)+1) })
+}
