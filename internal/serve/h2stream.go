@@ -209,7 +209,12 @@ func (w *h2wait) moved(c *h2conn, n int) {
 }
 
 // over reports whether it has taken too long.
-func (w *h2wait) over(now time.Time) bool { return !w.since.IsZero() && now.Sub(w.since) >= w.most }
+func (w *h2wait) over(now time.Time) bool { return w.longer(now, w.most) }
+
+// longer reports whether it goes on since d or more.
+func (w *h2wait) longer(now time.Time, d time.Duration) bool {
+	return !w.since.IsZero() && now.Sub(w.since) >= d
+}
 
 // lookAtStalls ends the waits that take too long. The lock is held.
 func (c *h2conn) lookAtStalls(now time.Time) {
@@ -223,7 +228,7 @@ func (c *h2conn) lookAtStalls(now time.Time) {
 			b.err = badBody(sockio.ErrLimit)
 			st.wake.Broadcast()
 		}
-		if st.out.wait.over(now) {
+		if w := &st.out.wait; w.over(now) || w.longer(now, sockio.HardTimes) && !st.out.upgraded && c.conn.server.watch.Scarce() {
 			c.h2.Reset(&st.Stream, http2.Cancel)
 			st.gone(fmt.Errorf("%w: %w", errTooSlow, sockio.ErrLimit))
 		}

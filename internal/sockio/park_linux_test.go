@@ -124,7 +124,7 @@ func TestParkWhileLimitPasses(t *testing.T) {
 				return
 			default:
 				w.mu.Lock()
-				c.look(time.Now().Add(time.Hour).UnixNano())
+				c.look(time.Now().Add(time.Hour).UnixNano(), false)
 				w.mu.Unlock()
 			}
 		}
@@ -149,7 +149,7 @@ func TestParkHasOneEnd(t *testing.T) {
 		c, peer := adopted(t, w, o)
 		sweep := func() { // at a time when the limit has passed
 			w.mu.Lock()
-			c.look(time.Now().Add(time.Hour).UnixNano())
+			c.look(time.Now().Add(time.Hour).UnixNano(), false)
 			w.mu.Unlock()
 		}
 		events := []func(){
@@ -210,7 +210,7 @@ func TestParkAfterLimit(t *testing.T) {
 		})
 		both.Go(func() {
 			w.mu.Lock()
-			c.look(at)
+			c.look(at, false)
 			w.mu.Unlock()
 		})
 		both.Wait()

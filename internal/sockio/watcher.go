@@ -34,13 +34,16 @@ type Watcher struct {
 
 	left leftovers
 	tidy func() // gives the memory of leftovers back
-	done chan struct{}
-	wait sync.WaitGroup
+
+	memory memory
+	waits  bool // a peer with a minimum rate is waited for; the sweeper's own
+	done   chan struct{}
+	wait   sync.WaitGroup
 }
 
 // NewWatcher starts a watcher. Close ends it.
 func NewWatcher() (*Watcher, error) {
-	w := &Watcher{done: make(chan struct{}), tidy: tidy}
+	w := &Watcher{done: make(chan struct{}), tidy: tidy, memory: memory{scarce: newScarce()}}
 	w.now.Store(time.Now().UnixNano())
 	w.buffers.New = func() any { return new([copySize]byte) }
 	for range runtime.GOMAXPROCS(0) {
@@ -172,9 +175,11 @@ func (w *Watcher) sweep() {
 		}
 		now := time.Now().UnixNano()
 		w.now.Store(now)
+		hard := w.waits && w.Scarce()
+		w.waits = false
 		w.mu.Lock()
 		for _, c := range w.conns {
-			c.look(now)
+			c.look(now, hard)
 		}
 		w.mu.Unlock()
 		for _, l := range w.loops {
@@ -190,8 +195,9 @@ func (w *Watcher) sweep() {
 }
 
 // look expires the limits of c that have passed and starts to watch for its
-// peer's going if its owner has been waiting since the last look.
-func (c *Conn) look(now int64) {
+// peer's going if its owner has been waiting since the last look. hard says that
+// the kernel is in need of memory.
+func (c *Conn) look(now int64, hard bool) {
 	if at := c.readLimit.at.Load(); at > 0 && now >= at {
 		if c.readLimit.expire(at, now) {
 			// In this order: a reader that sees the limit fire may set another
@@ -205,7 +211,7 @@ func (c *Conn) look(now int64) {
 		}
 	}
 	if at := c.writeLimit.at.Load(); at > 0 {
-		c.lookWrite(at, now)
+		c.lookWrite(at, now, hard)
 	}
 	stay := c.stay.Load()
 	if stay&1 == 1 && stay == c.seen && c.owner != nil && c.ended.Load() {
@@ -217,24 +223,26 @@ func (c *Conn) look(now int64) {
 // lookWrite looks after a write that waits. The kernel reports room only when
 // a third of a large buffer has drained, and a slow but honest reader must not
 // be cut for that: what the kernel holds for it has become less.
-func (c *Conn) lookWrite(at, now int64) {
-	before := c.unsent.Load()
-	if before == unsampled || now >= at {
-		held, ok := c.heldByKernel()
-		switch {
+func (c *Conn) lookWrite(at, now int64, hard bool) {
+	rate := c.rate.Load()
+	c.w.waits = c.w.waits || rate > 0
+	d, due := c.allowed(patience), now >= at
+	if waited := time.Duration(now-at) + d + Tick; hard && rate > 0 && waited >= HardTimes+Tick { // by a coarse clock
+		d, due = waited, true
+	}
+	if before := c.unsent.Load(); before == unsampled || due {
+		switch held, ok := c.heldByKernel(); {
 		case !ok:
 		case before == unsampled:
 			c.unsent.Store(held)
-		default:
-			d := c.allowed(patience)
-			least := max(int64(d.Seconds()*float64(c.rate.Load())), 1)
-			if before-held >= least && c.writeLimit.at.CompareAndSwap(at, c.w.limit(d)) {
-				c.unsent.Store(held)
-				return
-			}
+			due = now >= at
+		case before-held >= max(int64(d.Seconds()*float64(rate)), 1) &&
+			c.writeLimit.at.CompareAndSwap(at, c.w.limit(c.allowed(patience))):
+			c.unsent.Store(held)
+			return
 		}
 	}
-	if c.writeLimit.expire(at, now) {
+	if due && c.writeLimit.at.CompareAndSwap(at, limitExpired) {
 		c.breakOff(false, true)
 	}
 }
