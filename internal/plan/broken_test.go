@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -36,4 +38,46 @@ func TestBelowABrokenFile(t *testing.T) {
 			t.Errorf("%s: %d %.40s, want %s", url, status, body[max(0, strings.Index(body, "HTTP Error")):], want)
 		}
 	}
+}
+
+// The last good state of a folder whose file cannot be used may be that it had
+// none: a setting that was taken back does not return, and a folder that was
+// served goes on. What lies below it inherits from that state as well.
+func TestABrokenFileWhereNoneWas(t *testing.T) {
+	t.Parallel()
+	const broken = "<configuration><system.webServer><bogus /></system.webServer></configuration>"
+	start := func(name string) string {
+		return "<configuration><system.webServer><defaultDocument><files><clear /><add value=\"" + name + "\" /></files></defaultDocument></system.webServer></configuration>"
+	}
+	dir := tree(t, map[string]string{"index.html": "root", "sub/web.config": start("own.txt"), "sub/index.html": "none", "sub/own.txt": "own",
+		"s2/index.html": "none", "s2/own.txt": "own", "s2/below/web.config": start("own.txt"), "s2/below/own.txt": "own", "late/index.html": "none"})
+	p := mustBuild(t, input(dir), nil)
+	answers := func(when string, want map[string]string) {
+		t.Helper()
+		for path, text := range want {
+			if status, body := get(t, p, "GET", path); body != text && strconv.Itoa(status) != text {
+				t.Errorf("%s: %s answers %d %.80q, want %s", when, path, status, body, text)
+			}
+		}
+	}
+	answers("at the start", map[string]string{"/sub/": "own", "/s2/": "none", "/s2/below/": "own"})
+	if err := os.Remove(filepath.Join(dir, "sub", "web.config")); err != nil {
+		t.Fatal(err)
+	}
+	p = mustBuild(t, input(dir), p)
+	answers("taken back", map[string]string{"/sub/": "none"})
+	for _, folder := range []string{"sub", "s2", "late"} {
+		write(t, dir, folder+"/web.config", broken)
+	}
+	for range 2 {
+		if p = mustBuild(t, input(dir), p); !p.Problems.HasErrors() {
+			t.Error("a reload found no problem")
+		}
+		answers("broken", map[string]string{"/sub/": "none", "/s2/": "none", "/s2/below/": "own", "/late/": "500"})
+	}
+	write(t, dir, "s2/web.config", start("own.txt"))
+	p = mustBuild(t, input(dir), p)
+	answers("mended", map[string]string{"/sub/": "none", "/s2/": "own"})
+	p = mustBuild(t, input(dir), nil)
+	answers("at the next start", map[string]string{"/sub/": "500", "/s2/": "own"})
 }

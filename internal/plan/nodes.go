@@ -85,34 +85,44 @@ func (r *reader) child(at string, layers []merge.Layer, parent *site.Node) (*sit
 	if problems := r.inherited(at, file); problems != nil {
 		return r.broken(at, problems), nil
 	}
-	if file == "" && !mounted && !spokenOf(layers, r.at(at)) {
-		return parent, nil
-	}
 	if mounted {
 		r.visit(m.folder)
 	}
 	if file == "" {
+		return r.unconfigured(at, layers, m, parent), nil
+	}
+	r.visit(filepath.Dir(file))
+	return r.configured(file, at, layers, m, parent), nil
+}
+
+// unconfigured returns the node of a path without a web.config: that of its
+// parent, unless it is a virtual directory or a <location> speaks of it.
+func (r *reader) unconfigured(at string, layers []merge.Layer, m *mount, parent *site.Node) *site.Node {
+	node := parent
+	if strings.EqualFold(m.path, at) || spokenOf(layers, r.at(at)) {
 		settings, problems := r.settings(layers, at)
 		r.note(problems)
 		if settings == nil {
-			return r.broken(at, problems), nil
+			return r.broken(at, problems)
 		}
-		return r.node(settings, at, m), nil
+		node = r.node(settings, at, m)
 	}
-	r.visit(filepath.Dir(file))
-	return r.configured(file, at, layers, m), nil
+	if r.mayConfigure(at) {
+		r.good.keep(r.part(at), nil)
+	}
+	return node
 }
 
 // configured returns the node of a path with a web.config. If that cannot be
 // used, for itself or behind the files above it, the last one that could be
-// stays.
-func (r *reader) configured(file, at string, layers []merge.Layer, m *mount) *site.Node {
+// stays, or that there was none.
+func (r *reader) configured(file, at string, layers []merge.Layer, m *mount, parent *site.Node) *site.Node {
 	loaded, problems := r.load(file)
 	use := func(f *merge.File) (*merge.Settings, config.Problems) {
 		held := append(slices.Clip(layers), merge.Layer{File: f, At: r.at(at)})
 		settings, problems := r.settings(held, at)
 		if settings != nil {
-			r.good.keep(file, f)
+			r.good.keep(r.part(at), f)
 			r.layers[strings.ToLower(at)] = held
 		}
 		return settings, problems
@@ -122,7 +132,11 @@ func (r *reader) configured(file, at string, layers []merge.Layer, m *mount) *si
 		settings, problems = use(loaded)
 		r.note(problems)
 	}
-	if last := r.good.last(file); settings == nil && last != nil {
+	last, known := r.good.last(r.part(at))
+	switch {
+	case settings == nil && known && last == nil:
+		return r.unconfigured(at, layers, m, parent)
+	case settings == nil && known:
 		settings, _ = use(last) // told when it was read
 	}
 	if settings == nil {

@@ -154,7 +154,7 @@ type reader struct {
 	mounts []mount                    // those of the longest application first, and of them the longest path
 	layers map[string][]merge.Layer   // that hold in a folder, by its path in lower case
 	faulty map[string]config.Problems // of files that cannot be used, by their folder in lower case
-	good   *goodFiles                 // as they were when they could last be used
+	good   *goodFiles                 // what could last be used in sub-folders
 	places map[*site.Node]*place      // what nodes were made from; nil: nobody asks
 
 	mu      sync.Mutex // held for what a reload asks for
@@ -180,7 +180,7 @@ func newReader(h *host, def *definition, problems *config.Problems) *reader {
 		apps:    make(map[string]*Application),
 		layers:  map[string][]merge.Layer{"/": h.base},
 		faulty:  make(map[string]config.Problems),
-		good:    &goodFiles{files: make(map[string]*merge.File)},
+		good:    &goodFiles{files: make(map[part]*merge.File)},
 		folders: make(map[string]bool),
 	}
 	r.limitsAt = h.limitsAt
@@ -309,27 +309,34 @@ func (r *reader) eachFolder(f func(string)) {
 	}
 }
 
-// goodFiles are the sub-folders' files that could be used, by path. Plans hand
-// them on: a file that becomes unusable while the host runs keeps its last
-// good settings, and only one that never was usable is answered with 500.19.
+// part is a place in a site where a web.config may be: a URL path, and the
+// folder behind it.
+type part struct{ at, folder string }
+
+func (r *reader) part(at string) part { return part{strings.ToLower(at), r.physical(at)} }
+
+// goodFiles are the files of sub-folders as they could last be used. Plans
+// hand them on: a part whose file becomes unusable while the host runs keeps
+// its last good settings, be it that it had no file, and only one that never
+// was usable is answered with 500.19.
 type goodFiles struct {
 	mu    sync.Mutex
-	files map[string]*merge.File
+	files map[part]*merge.File // nil: there was none
 }
 
-// keep notes that a file could be used.
-func (g *goodFiles) keep(path string, file *merge.File) {
+// keep notes what could be used; nil: that there is no file.
+func (g *goodFiles) keep(p part, file *merge.File) {
 	g.mu.Lock()
-	g.files[path] = file
+	g.files[p] = file
 	g.mu.Unlock()
 }
 
-// last returns the last file from a path that could be used, nil if none ever
-// was.
-func (g *goodFiles) last(path string) *merge.File {
+// last returns what was kept last. known is false if nothing ever was.
+func (g *goodFiles) last(p part) (file *merge.File, known bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.files[path]
+	file, known = g.files[p]
+	return file, known
 }
 
 // note tells problems; a warning once for each subject, unless all are asked
