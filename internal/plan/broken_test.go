@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/perchserver/perch/internal/config"
 )
 
 // What lies below a file that cannot be used inherits from it, and cannot be
@@ -80,4 +82,40 @@ func TestABrokenFileWhereNoneWas(t *testing.T) {
 	answers("mended", map[string]string{"/sub/": "none", "/s2/": "own"})
 	p = mustBuild(t, input(dir), nil)
 	answers("at the next start", map[string]string{"/sub/": "500", "/s2/": "own"})
+}
+
+func details(problems config.Problems) string {
+	var b strings.Builder
+	problems.WriteTo(&b)
+	return b.String()
+}
+
+// What is told of the server's file is told where it stands, once, though
+// sites that are taken over have found it at another line.
+func TestAReloadTellsWhereThingsStandNow(t *testing.T) {
+	t.Parallel()
+	text := func(sites string) string {
+		return strings.Replace(hostConfig("", sites), "</configuration>", `<system.webServer><caching enabled="true" /></system.webServer>
+<location path="a"><system.webServer><handlers><add name="x" path="*.x" verb="*" modules="NoSuchModule" /></handlers></system.webServer></location>
+</configuration>`, 1)
+	}
+	one := plainSite(1, "a", "*:80:a.test", "a")
+	two := one + "\n\n" + plainSite(2, "b", "*:80:b.test", "a")
+	dir := tree(t, map[string]string{"applicationHost.config": text(one), "a/index.html": "a"})
+	age(t, dir)
+	p := mustBuild(t, served(dir), nil)
+	for _, sites := range []string{two, one, one + "\n", two} {
+		write(t, dir, "applicationHost.config", text(sites))
+		was := p.Sites[0]
+		if p = mustBuild(t, served(dir), p); p.Sites[0] != was {
+			t.Error("a site was made anew though nothing of it has changed")
+		}
+		fresh := mustBuild(t, served(dir), nil).Problems
+		if len(fresh) < 2 {
+			t.Fatalf("a start tells %v", fresh)
+		}
+		if got, want := details(p.Problems), details(fresh); got != want {
+			t.Errorf("a reload tells\n%s\nand a start\n%s", got, want)
+		}
+	}
 }

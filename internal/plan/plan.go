@@ -119,7 +119,8 @@ type Plan struct {
 }
 
 // host is what the sites of a plan share. It does not change, and plans hand
-// it on as long as sites would inherit the same from a new one.
+// it on as long as the server's file stays. A site that is taken over keeps its
+// own, if it would inherit the same from a new one.
 type host struct {
 	in      Input
 	parts   Parts
@@ -127,6 +128,8 @@ type host struct {
 	base    []merge.Layer     // outside of all sites
 	parent  *merge.File       // of the server in base; nil: a folder is served
 	seed    maphash.Seed      // of the sums of files
+	bequest uint64            // of the server: see there
+	ends    int               // of the server: see there
 
 	limitsAt config.Pos // of the limits of connections in the server's file
 
@@ -157,7 +160,7 @@ func Build(in Input, parts Parts, prev *Plan) (*Plan, error) {
 		}
 		b.plan.Sites = append(b.plan.Sites, s)
 		b.plan.byName[strings.ToLower(s.Name)] = s
-		b.note(s.found())
+		b.note(b.placed(s))
 	}
 	b.plan.table = b.table()
 	b.plan.Handler = b.plan.table
@@ -190,7 +193,7 @@ func newBuilder(in Input, parts Parts, prev *Plan) (*builder, error) {
 		}
 		b.plan.server = s
 	}
-	if prev == nil || in.Server != "" && b.plan.server.bequest != prev.server.bequest {
+	if prev == nil || b.plan.server != prev.server {
 		h, err := newHost(in, parts, b.plan.server, seed)
 		if err != nil {
 			return nil, err
@@ -207,7 +210,7 @@ func newHost(in Input, parts Parts, s *server, seed maphash.Seed) (h *host, err 
 		return nil, err
 	}
 	if s != nil {
-		h.parent = s.file
+		h.parent, h.bequest, h.ends = s.file, s.bequest, s.ends
 		_, h.limitsAt = connectionLimits(s.settings, parts.Log)
 	}
 	set := errorpage.Settings{

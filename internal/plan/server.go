@@ -47,6 +47,10 @@ type server struct {
 	// about the server as a whole. Sites and pools come and go without
 	// changing it.
 	bequest uint64
+
+	// ends is the line at which system.applicationHost ends; 0: bequest is of
+	// the whole file.
+	ends int
 }
 
 // readServer reads applicationHost.config. The error is a config.Problems: a
@@ -66,7 +70,9 @@ func readServer(in Input, seed maphash.Seed) (*server, error) {
 	}
 	var bequest maphash.Hash
 	bequest.SetSeed(seed)
-	bequest.Write(withoutServer(data))
+	var inherited []byte
+	inherited, s.ends = withoutServer(data)
+	bequest.Write(inherited)
 	open := func(name string) ([]byte, error) {
 		included, data, err := in.read(folder, name, seed)
 		s.sources = append(s.sources, included)
@@ -110,20 +116,21 @@ func (s *server) changed(seed maphash.Seed) bool {
 	return slices.ContainsFunc(s.sources, func(f source) bool { return f.changed(seed) })
 }
 
-// withoutServer cuts the element system.applicationHost out of a file. Where
-// its tags cannot be told for certain without reading the file, nothing is
-// cut: more counts as a change then.
-func withoutServer(data []byte) []byte {
+// withoutServer cuts the element system.applicationHost out of a file, and
+// returns the line at which it ends. Where its tags cannot be told for certain
+// without reading the file, nothing is cut, and the line is 0: more counts as a
+// change then.
+func withoutServer(data []byte) (rest []byte, ends int) {
 	first, last := []byte("<system.applicationHost"), []byte("</system.applicationHost>")
 	if bytes.Count(data, first) != 1 || bytes.Count(data, last) != 1 {
-		return data
+		return data, 0
 	}
 	before, rest, _ := bytes.Cut(data, first)
-	_, after, found := bytes.Cut(rest, last)
+	inside, after, found := bytes.Cut(rest, last)
 	if !found || bytes.Count(before, []byte("<!--")) != bytes.Count(before, []byte("-->")) {
-		return data
+		return data, 0
 	}
-	return append(slices.Clip(before), after...)
+	return append(slices.Clip(before), after...), 1 + bytes.Count(before, []byte("\n")) + bytes.Count(inside, []byte("\n"))
 }
 
 // baseLayers are what lies beneath every web.config: the server's file, and

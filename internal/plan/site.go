@@ -49,7 +49,7 @@ func (b *builder) site(def *definition) (*Site, error) {
 	if b.prev != nil {
 		prev = b.prev.byName[strings.ToLower(def.name)]
 	}
-	if prev != nil && prev.reader.host == b.host && prev.def.same(def) && !prev.reader.changed() {
+	if prev != nil && prev.reader.bequest == b.bequest && prev.def.same(def) && !prev.reader.changed() {
 		return prev, nil
 	}
 	s := &Site{Name: def.name, def: def, quota: new(exchange.Quota), bandwidth: new(throttle.Bandwidth)}
@@ -123,6 +123,19 @@ func (s *Site) found() config.Problems {
 	s.reader.mu.Lock()
 	defer s.reader.mu.Unlock()
 	return slices.Concat(s.problems, s.reader.late)
+}
+
+// placed returns the problems of a site. What one that is taken over has found
+// in the server's file is moved to where it stands now: nothing has changed in
+// that file but system.applicationHost, which may end at another line.
+func (b *builder) placed(s *Site) config.Problems {
+	found, moved := s.found(), b.ends-s.reader.ends
+	for i := range found {
+		if p := &found[i]; p.File == b.in.Server && p.Line >= s.reader.ends {
+			p.Line += moved
+		}
+	}
+	return found
 }
 
 // byDepth orders applications so that one comes before those below it.
