@@ -84,6 +84,25 @@ func TestABrokenFileWhereNoneWas(t *testing.T) {
 	answers("at the next start", map[string]string{"/sub/": "500", "/s2/": "own"})
 }
 
+// The page of a part in error names the command that sees what the host sees.
+func TestABrokenPartNamesTheCheck(t *testing.T) {
+	t.Parallel()
+	dir := tree(t, map[string]string{
+		"applicationHost.config": hostConfig("", plainSite(1, "a", "*:80:", "a")),
+		"a/web.config":           "<configuration><system.webServer><webSocket enabled=\"false\" /></system.webServer></configuration>",
+		"b/web.config":           "<configuration><oops /></configuration>",
+	})
+	in := served(dir)
+	in.Environ = []string{"ASPNETCORE_ENVIRONMENT=Development"} // pages tell everything
+	if _, body := getFrom(t, mustBuild(t, in, nil), "any", "/"); !strings.Contains(body, "perch check --config "+filepath.Join(dir, "applicationHost.config")) {
+		t.Errorf("sites: %s", body)
+	}
+	in = input(filepath.Join(dir, "b"), in.Environ...)
+	if _, body := get(t, mustBuild(t, in, nil), "GET", "/"); !strings.Contains(body, "perch check "+in.Folder) {
+		t.Errorf("a folder: %s", body)
+	}
+}
+
 func details(problems config.Problems) string {
 	var b strings.Builder
 	problems.WriteTo(&b)

@@ -142,7 +142,7 @@ func cause(err error) string {
 // 500.19, or 500.0 where the module's own section is at fault (spec 1.3).
 func (r *reader) broken(at string, problems config.Problems) *site.Node {
 	e := &exchange.Error{Status: 500, SubStatus: 19, Op: "read configuration",
-		Public: "The configuration of this part of the site is in error", Err: &configError{problems}}
+		Public: "The configuration of this part of the site is in error", Err: &configError{problems, r.in.check()}}
 	for _, p := range problems {
 		if p.Severity == config.Error && strings.HasPrefix(p.Subject, "system.webServer/aspNetCore") {
 			e.SubStatus = 0
@@ -156,7 +156,10 @@ func (r *reader) broken(at string, problems config.Problems) *site.Node {
 }
 
 // configError tells problems of the configuration on an error page.
-type configError struct{ problems config.Problems }
+type configError struct {
+	problems config.Problems
+	check    string // command that lists all of them
+}
 
 func (e *configError) Error() string { return e.problems.Error() }
 
@@ -172,8 +175,25 @@ func (e *configError) Report() exchange.Report {
 			r.Advice = append(r.Advice, p.Hint)
 		}
 	}
-	r.Advice = append(r.Advice, "run `perch check` in this folder: it lists every problem with its line")
+	r.Advice = append(r.Advice, "run `"+e.check+"`: it lists every problem with its line")
 	return r
+}
+
+// check is the command that checks what is served: a folder may be in order by
+// itself, and not by what the server's file says.
+func (in *Input) check() string {
+	if in.Server != "" {
+		return "perch check --config " + word(in.Server)
+	}
+	return "perch check " + word(in.Folder)
+}
+
+// word writes an argument of a command for a shell.
+func word(text string) string {
+	if strings.ContainsAny(text, " ()&'") {
+		return `"` + text + `"`
+	}
+	return text
 }
 
 // webConfig finds the file, whose name Windows compares without case. It is
