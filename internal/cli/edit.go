@@ -42,6 +42,9 @@ type change struct {
 	// make changes the file. now is the configuration with the file as it is
 	// under the lock.
 	make func(f *edit.File, now plan.Input) error
+
+	// judge is asked of a change that brings no error to in. It may be nil.
+	judge func(plan.Draft) error
 }
 
 // edit makes a change: under a lock, and only if it brings no new error. On
@@ -128,9 +131,13 @@ func (p *Process) write(c *change, section string) (store.Result, error) {
 		if string(f.Bytes()) == string(now.Draft.Data) {
 			return old, nil
 		}
-		warnings, err = plan.CheckDraft(c.in, quiet(), plan.Draft{Path: c.file, Data: f.Bytes()})
-		if err == nil && warnings.HasErrors() {
+		draft := plan.Draft{Path: c.file, Data: f.Bytes()}
+		warnings, err = plan.CheckDraft(c.in, quiet(), draft)
+		switch {
+		case err == nil && warnings.HasErrors():
 			err = refusedError{warnings}
+		case err == nil && c.judge != nil:
+			err = c.judge(draft)
 		}
 		return f.Bytes(), err
 	}}.Do()

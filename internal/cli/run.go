@@ -115,7 +115,7 @@ func (f *serverFlag) add(c *cobra.Command) {
 // folder, as for the commands that edit sites, or else that folder.
 func (f serverFlag) subject(args []string) (plan.Input, error) {
 	if f == "" && len(args) == 0 {
-		if info, err := os.Stat(defaultConfig); err == nil && info.Mode().IsRegular() {
+		if isFile(defaultConfig) {
 			f = defaultConfig
 		}
 	}

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -46,7 +48,9 @@ shell.
 What is changed is the web.config of DIR, or the applicationHost.config of
 --config. Where neither is given it is the perch.config in the current folder,
 or else the web.config there. It is checked as "perch check" does
-before it is written: a change that would bring an error is refused.`
+before it is written: a change that would bring an error is refused. The
+web.config of a folder that the perch.config in the current folder has in a site
+is checked as a part of that as well.`
 
 func (p *Process) setCommand() *cobra.Command {
 	var flags settingsFlags
@@ -112,6 +116,9 @@ func (p *Process) changeSettings(flags settingsFlags, args []string, unset bool)
 	if unset {
 		c.by = "perch unset"
 	}
+	if in.Server == "" {
+		c.judge = p.hosted(c.by+" "+quoted(args), flags.location)
+	}
 	c.make = func(f *edit.File, _ plan.Input) error {
 		changed := 0
 		for _, s := range settings {
@@ -138,6 +145,52 @@ func (p *Process) changeSettings(flags settingsFlags, args []string, unset bool)
 		return nil
 	}
 	return p.edit(c)
+}
+
+// hosted judges a change of a folder's web.config by the perch.config in the
+// current folder, which may have the folder in a site, and lock there what the
+// owner of a folder may set: the site would answer 500.19. command is what sets
+// the same, but for its flags. Nil: there is no such file.
+func (p *Process) hosted(command, location string) func(plan.Draft) error {
+	if !isFile(defaultConfig) {
+		return nil
+	}
+	return func(d plan.Draft) error {
+		in, err := sitesFlag(defaultConfig).input()
+		if err != nil {
+			return err
+		}
+		in.Environ = p.Environ
+		problems, err := plan.CheckDraft(in, quiet(), d)
+		if err != nil || !problems.HasErrors() {
+			return err
+		}
+		problems = slices.DeleteFunc(problems, func(p config.Problem) bool { return p.Severity != config.Error })
+		at := plan.Location(in, quiet(), filepath.Dir(d.Path))
+		for i := range problems {
+			if locked := &problems[i]; at != "" && (locked.Code == config.LockedSection || locked.Code == config.LockedPart) {
+				locked.Hint += fmt.Sprintf("; `%s --config %s --location %s` sets it there", command, defaultConfig, quoted([]string{path.Join(at, location)}))
+			}
+		}
+		return refusedError{problems}
+	}
+}
+
+// quoted writes arguments as one does in a shell.
+func quoted(args []string) string {
+	var all []string
+	for _, a := range args {
+		if strings.ContainsAny(a, " []'()&;*") {
+			a = `"` + a + `"`
+		}
+		all = append(all, a)
+	}
+	return strings.Join(all, " ")
+}
+
+func isFile(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.Mode().IsRegular()
 }
 
 func isFolder(name string) bool {

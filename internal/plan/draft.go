@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -74,6 +75,28 @@ func Server(in Input) (*merge.Settings, error) {
 		return nil, err
 	}
 	return s.settings, nil
+}
+
+// Location returns the configuration path of a folder whose web.config is read,
+// such as "shop/api". It is empty if the folder is in no site that is served.
+func Location(in Input, parts Parts, folder string) string {
+	p, err := Build(in, parts, nil)
+	if err != nil {
+		return ""
+	}
+	for _, s := range p.Sites {
+		for i := range s.reader.mounts {
+			m := &s.reader.mounts[i]
+			rel, err := filepath.Rel(m.folder, folder)
+			if err != nil || !filepath.IsLocal(rel) {
+				continue
+			}
+			if at := path.Join(m.path, filepath.ToSlash(rel)); s.reader.physical(at) == folder && s.reader.mayConfigure(at) {
+				return s.reader.at(at)
+			}
+		}
+	}
+	return ""
 }
 
 // Folder returns the folder that a configuration path such as "shop/api" leads

@@ -219,6 +219,8 @@ func TestEditsThatAreRefused(t *testing.T) {
 		{"set system.webServer/webSocket/@enabled=false --web-config", 2, []string{"--location"}},
 		{"set system.webServer/webSocket/@enabled=false shop --config perch.config", 2, []string{"exclude"}},
 		{"set system.webServer/webSocket/@enabled shop", 2, []string{"has no value"}},
+		{"set system.webServer/webSocket/@enabled=false shop", 1, []string{web, "PC031", "it is locked in " + d.file + ":11:",
+			"`perch set system.webServer/webSocket/@enabled=false --config perch.config --location shop` sets it there"}},
 		{"set nowhere", 2, []string{"neither a folder"}},
 		{"set shop", 2, []string{"no setting"}},
 		{"set system.webServer/a[ shop", 2, []string{"ends too early"}},
