@@ -216,8 +216,14 @@ func missing(what, name string, entries []merge.Element, attribute, file string)
 	if near := config.Nearest(name, names); near != "" {
 		return fmt.Errorf("%w; did you mean %s?", err, near)
 	}
+	if len(names) > 0 && len(names) <= mostNamed {
+		return fmt.Errorf("%w; there is %s", err, strings.Join(names, ", "))
+	}
 	return err
 }
+
+// mostNamed is how many entries are listed in a line.
+const mostNamed = 10
 
 // there says that there is an entry already.
 func there(what, name string, e merge.Element) error {

@@ -119,7 +119,10 @@ func (p *Process) changeSettings(flags settingsFlags, args []string, unset bool)
 	if in.Server == "" {
 		c.judge = p.hosted(c.by+" "+quoted(args), flags.location)
 	}
-	c.make = func(f *edit.File, _ plan.Input) error {
+	c.make = func(f *edit.File, now plan.Input) error {
+		if err := knownSites(settings, now); err != nil && !unset {
+			return err
+		}
 		changed := 0
 		for _, s := range settings {
 			before := string(f.Bytes())
@@ -145,6 +148,52 @@ func (p *Process) changeSettings(flags settingsFlags, args []string, unset bool)
 		return nil
 	}
 	return p.edit(c)
+}
+
+// site returns the name of the site that a setting is of.
+func (s *setting) site() (name string, ok bool) {
+	if len(s.path.Steps) < 3 || !strings.HasPrefix(s.path.String(), sitesPath().String()+"/site[") {
+		return "", false
+	}
+	return s.of("name")
+}
+
+// of returns the value that a setting asks of an attribute of its site.
+func (s *setting) of(attribute string) (value string, ok bool) {
+	for _, a := range s.path.Steps[2].Where {
+		if a.Name == attribute {
+			return a.Value, true
+		}
+	}
+	return "", false
+}
+
+// knownSites refuses a setting of a site that is not there. Whoever gives an
+// id as well wants to make one.
+func knownSites(settings []setting, in plan.Input) error {
+	made := make(map[string]bool)
+	for i := range settings {
+		s := &settings[i]
+		if name, ok := s.site(); ok {
+			_, id := s.of("id")
+			made[name] = made[name] || id || len(s.path.Steps) == 3 && s.path.Attribute == "id"
+		}
+	}
+	if len(made) == 0 || in.Server == "" {
+		return nil
+	}
+	server, err := readServer(in)
+	if err != nil {
+		return nil // told when the change is checked
+	}
+	for i := range settings {
+		if name, ok := settings[i].site(); ok && !made[name] {
+			if _, err := server.site(name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // hosted judges a change of a folder's web.config by the perch.config in the

@@ -221,6 +221,8 @@ func TestEditsThatAreRefused(t *testing.T) {
 		{"set system.webServer/webSocket/@enabled shop", 2, []string{"has no value"}},
 		{"set system.webServer/webSocket/@enabled=false shop", 1, []string{web, "PC031", "it is locked in " + d.file + ":11:",
 			"`perch set system.webServer/webSocket/@enabled=false --config perch.config --location shop` sets it there"}},
+		{"set system.applicationHost/sites/site[@name='typo']/limits/@maxConnections=3 --config perch.config", 1, []string{"there is no site typo in " + d.file + "; there is shop"}},
+		{"set system.applicationHost/sites/site[@name='shpo']/@serverAutoStart=false --config perch.config", 1, []string{"there is no site shpo in " + d.file + "; did you mean shop?"}},
 		{"set nowhere", 2, []string{"neither a folder"}},
 		{"set shop", 2, []string{"no setting"}},
 		{"set system.webServer/a[ shop", 2, []string{"ends too early"}},
