@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -66,6 +68,8 @@ func (p *Process) reload(subject string, asJSON bool) error {
 		return p.tellReload(subject, &answer.Reloaded)
 	})
 	switch {
+	case errors.Is(err, admin.ErrNobody) && !exists(subject):
+		return fmt.Errorf("reload %s: it does not exist", subject)
 	case errors.Is(err, admin.ErrNobody):
 		return fmt.Errorf("reload %s: %w, or not as this user", subject, err)
 	case err != nil:
@@ -74,6 +78,11 @@ func (p *Process) reload(subject string, asJSON bool) error {
 		return silentError{errors.New("the configuration has errors")}
 	}
 	return nil
+}
+
+func exists(name string) bool {
+	_, err := os.Stat(name)
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 func (p *Process) tellReload(subject string, r *daemon.Reloaded) error {

@@ -119,6 +119,9 @@ func (f serverFlag) subject(args []string) (plan.Input, error) {
 			f = defaultConfig
 		}
 	}
+	if f == "" && len(args) > 0 && isFile(args[0]) && !strings.EqualFold(filepath.Base(args[0]), "web.config") {
+		return plan.Input{}, fmt.Errorf("%s is a file, and not a folder; the sites of an applicationHost.config are those of --config %[1]s", args[0])
+	}
 	if f == "" {
 		folder, err := folderArgument(args)
 		return plan.Input{Folder: folder}, err

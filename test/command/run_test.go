@@ -104,6 +104,8 @@ func TestRunFails(t *testing.T) {
 	app := harness.Go().Folder(t)
 	file := filepath.Join(app, "web.config")
 	empty := t.TempDir()
+	sites := t.TempDir()
+	harness.WriteFile(t, filepath.Join(sites, "perch.config"), "<configuration />")
 	broken := t.TempDir()
 	harness.WriteFile(t, filepath.Join(broken, "web.config"), "<configuration>\n  <system.webServer>\n</configuration>\n")
 
@@ -137,6 +139,10 @@ func TestRunFails(t *testing.T) {
 		{"ExplainABadEscape", []string{"explain", "%zz", app}, 2, []string{`"%zz"`, "http://"}},
 		{"ExplainABadAddress", []string{"explain", "http://x/", app, "--address", "foo"}, 2, []string{`address "foo" is not an IP address`}},
 		{"CheckNoFolder", []string{"check", filepath.Join(app, "nowhere")}, 1, []string{"perch: check " + filepath.Join(app, "nowhere") + ": the folder does not exist"}},
+		{"AFileOfSites", []string{"run", filepath.Join(sites, "perch.config")}, 1, []string{"perch.config is a file, and not a folder", "--config " + filepath.Join(sites, "perch.config")}},
+		{"AFolderWithAFileOfSites", []string{"run", sites, "--listen", "http://127.0.0.1:0"}, 1, []string{"nothing to host but the sites of its perch.config", "--config " + filepath.Join(sites, "perch.config")}},
+		{"ReloadNoFolder", []string{"reload", filepath.Join(app, "nowhere")}, 1, []string{"reload " + filepath.Join(app, "nowhere") + ": it does not exist"}},
+		{"ReloadNoFile", []string{"reload", "--config", "nope"}, 1, []string{"nope: it does not exist"}},
 		{"CheckNothing", []string{"check", empty}, 1, []string{"perch: check " + empty + ": nothing to host"}},
 		{"ExplainNoFolder", []string{"explain", "http://x/", filepath.Join(app, "nowhere")}, 1, []string{"perch: explain " + filepath.Join(app, "nowhere") + ": the folder"}},
 		{"CheckBroken", []string{"check", broken}, 1, nil},

@@ -165,6 +165,9 @@ func static(f *folder) (App, error) {
 			}
 		}
 	}
+	if doc == "" && f.files["perch.config"] {
+		return App{}, fmt.Errorf("%s: nothing to host but the sites of its perch.config, which are served with --config %s", f.dir, f.path("perch.config"))
+	}
 	if doc == "" {
 		return App{}, fmt.Errorf("%s: nothing to host: there is no web.config, no Procfile with a web line, no *.runtimeconfig.json of a .NET application, "+
 			"no single-file .NET program, no package.json with a start script, and no default document (%s); name the folder that was published, or write a Procfile with a line such as `web: ./server`",
