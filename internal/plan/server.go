@@ -364,7 +364,7 @@ func (d *definer) nearPool(name string) string {
 	if near := config.Nearest(name, names); near != "" {
 		return "did you mean " + near + "?"
 	}
-	return "add it to applicationPools"
+	return "`perch set \"system.applicationHost/applicationPools/add[@name='" + name + "']\" --config " + word(d.path) + "` adds it"
 }
 
 // unset is a variable of the environment in a value that was resolved.

@@ -223,6 +223,8 @@ func TestEditsThatAreRefused(t *testing.T) {
 			"`perch set system.webServer/webSocket/@enabled=false --config perch.config --location shop` sets it there"}},
 		{"set system.applicationHost/sites/site[@name='typo']/limits/@maxConnections=3 --config perch.config", 1, []string{"there is no site typo in " + d.file + "; there is shop"}},
 		{"set system.applicationHost/sites/site[@name='shpo']/@serverAutoStart=false --config perch.config", 1, []string{"there is no site shpo in " + d.file + "; did you mean shop?"}},
+		{"set system.applicationHost/sites/site[@name='shop']/application[@path='/']/@applicationPool=Fast --config perch.config", 1,
+			[]string{d.file + ":5:", "PC052", "`perch set \"system.applicationHost/applicationPools/add[@name='Fast']\" --config " + d.file + "` adds it"}},
 		{"set nowhere", 2, []string{"neither a folder"}},
 		{"set shop", 2, []string{"no setting"}},
 		{"set system.webServer/a[ shop", 2, []string{"ends too early"}},
