@@ -84,6 +84,25 @@ func TestABrokenFileWhereNoneWas(t *testing.T) {
 	answers("at the next start", map[string]string{"/sub/": "500", "/s2/": "own"})
 }
 
+// Of folders that come and go, nothing is kept for ever.
+func TestAFolderThatIsGoneIsForgotten(t *testing.T) {
+	t.Parallel()
+	dir := tree(t, map[string]string{"index.html": "root", "upload/index.html": "here", "stays/index.html": "here"})
+	p := mustBuild(t, input(dir), nil)
+	for _, path := range []string{"/upload/", "/stays/"} {
+		if _, body := get(t, p, "GET", path); body != "here" {
+			t.Fatalf("%s answers %.80q", path, body)
+		}
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "upload")); err != nil {
+		t.Fatal(err)
+	}
+	kept := mustBuild(t, input(dir), p).Sites[0].reader.good.files
+	if _, stays := kept[part{"/stays", filepath.Join(dir, "stays")}]; len(kept) != 1 || !stays {
+		t.Errorf("kept %v", kept)
+	}
+}
+
 // The page of a part in error names the command that sees what the host sees.
 func TestABrokenPartNamesTheCheck(t *testing.T) {
 	t.Parallel()

@@ -2,6 +2,10 @@ package plan
 
 import (
 	"cmp"
+	"errors"
+	"io/fs"
+	"maps"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -115,6 +119,7 @@ func (s *Site) reopen(prev *Site) {
 		// Any path below the folder leads into it; one that is gone is not missed.
 		s.tree.Resolve(&exchange.Target{Path: []byte(join(path, "-"))})
 	}
+	s.reader.good.forget()
 }
 
 // found are the problems of a site, those of sub-folders included that
@@ -350,6 +355,17 @@ func (g *goodFiles) last(p part) (file *merge.File, known bool) {
 	defer g.mu.Unlock()
 	file, known = g.files[p]
 	return file, known
+}
+
+// forget drops that folders had no file which are gone by now: there is no end
+// of those that come and go.
+func (g *goodFiles) forget() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	maps.DeleteFunc(g.files, func(p part, file *merge.File) bool {
+		_, err := os.Stat(p.folder)
+		return file == nil && errors.Is(err, fs.ErrNotExist)
+	})
 }
 
 // note tells problems; a warning once for each subject, unless all are asked
