@@ -38,8 +38,9 @@ or where there is a perch.config in the current folder, serve the sites of an
 applicationHost.config, where they have their bindings.
 
 When it is ready, run prints one line for each listening URL. It serves until
-it is told to stop: TERM or INT (Ctrl-C) lets requests in flight end, a second
-one stops at once, HUP reads the configuration again, as "perch reload" does.
+it is told to stop: TERM or INT (Ctrl-C) lets requests in flight end, for 30
+seconds at most, a second one stops at once, HUP reads the configuration again,
+as "perch reload" does.
 
 A listening URL is http://HOST:PORT, https://HOST:PORT or unix:PATH. An IP
 address, * or localhost serves every host name, any other name is the only one
@@ -252,10 +253,10 @@ func (p *Process) run(o daemon.Options, asJSON bool) error {
 		o.Log.Info("stopping: requests in flight may end", "signal", s.String())
 		break
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), stopTime)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
 	stopped := make(chan error, 1)
-	go func() { stopped <- d.Stop(ctx) }()
+	go func() { stopped <- d.Stop(ctx, drainTime) }()
 	for {
 		select {
 		case err := <-stopped:
@@ -263,15 +264,15 @@ func (p *Process) run(o daemon.Options, asJSON bool) error {
 		case s := <-p.Signals:
 			if !isReload(s) {
 				o.Log.Warn("stopping at once", "signal", s.String())
-				cancel()
+				cancel(fmt.Errorf("there was a second signal to stop (%v)", s))
 			}
 		}
 	}
 }
 
-// stopTime is how long requests in flight may take to end after the first
+// drainTime is how long requests in flight may take to end after the first
 // signal to stop.
-const stopTime = 30 * time.Second
+const drainTime = 30 * time.Second
 
 func (p *Process) printURLs(urls []string, asJSON bool) error {
 	if asJSON {

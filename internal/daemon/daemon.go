@@ -13,6 +13,7 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -106,7 +107,7 @@ func Start(o Options) (*Daemon, error) {
 		if err := step(); err != nil {
 			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 			defer cancel()
-			return nil, errors.Join(err, d.Stop(ctx))
+			return nil, errors.Join(err, d.Stop(ctx, 0))
 		}
 	}
 	return d, nil
@@ -387,13 +388,14 @@ func (d *Daemon) end(a *plan.Application) {
 	}
 }
 
-// awaitStarts lets starts end that requests wait for: those requests came
-// before the stop, and are to be answered.
-func awaitStarts(ctx context.Context, pool *worker.Pool) {
+// awaitRequests lets the requests end that came before the stop, with the
+// starts that they wait for. WebSockets do not count: what ends them is that
+// the application is asked to stop.
+func awaitRequests(ctx context.Context, pool *worker.Pool) {
 	const look = 20 * time.Millisecond
 	t := time.NewTicker(look)
 	defer t.Stop()
-	for pool.Status().Starting > 0 {
+	for busy(pool.Status()) {
 		select {
 		case <-ctx.Done():
 			return
@@ -402,12 +404,19 @@ func awaitStarts(ctx context.Context, pool *worker.Pool) {
 	}
 }
 
+func busy(s worker.Status) bool {
+	return s.Starting > 0 || slices.ContainsFunc(s.Workers, func(w worker.WorkerStatus) bool { return w.Serving > 0 })
+}
+
 // Stop stops everything, in the reverse order of Start: no new connection, no
-// new configuration, exchanges end while the applications are asked to stop
-// (which is what ends WebSockets), then the rest. When ctx ends, what is left
-// is cut.
-func (d *Daemon) Stop(ctx context.Context) error {
+// new configuration, then every application as soon as it has no request in
+// flight (WebSockets end with it), then the rest. What is in flight after
+// drain is cut, which is an error; the applications still have their
+// shutdownTimeLimit then. When ctx ends, everything ends at once.
+func (d *Daemon) Stop(ctx context.Context, drain time.Duration) error {
 	var errs []error
+	draining, cancel := context.WithTimeoutCause(ctx, drain, fmt.Errorf("they did not end within %v", drain))
+	defer cancel()
 	d.stopAccepting()
 	if d.control != nil {
 		errs = append(errs, d.control.Close())
@@ -419,11 +428,11 @@ func (d *Daemon) Stop(ctx context.Context) error {
 		d.server.StopAccepting()
 	}
 	defer d.hurry()
-	defer context.AfterFunc(ctx, d.hurry)()
+	defer context.AfterFunc(draining, d.hurry)()
 	stopped := make(chan error, 1)
-	go func() { stopped <- d.stopApplications(ctx) }()
+	go func() { stopped <- d.stopApplications(ctx, draining) }()
 	if d.server != nil {
-		if err := d.server.Shutdown(ctx); err != nil {
+		if err := d.server.Shutdown(draining); err != nil {
 			errs = append(errs, fmt.Errorf("requests were cut: %w", err))
 		}
 	}
@@ -454,8 +463,9 @@ func (d *Daemon) Stop(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// stopApplications stops those of the running plan, all at once.
-func (d *Daemon) stopApplications(ctx context.Context) error {
+// stopApplications stops those of the running plan, all at the same time: each
+// when its requests have ended, or draining has.
+func (d *Daemon) stopApplications(ctx, draining context.Context) error {
 	var stopping sync.WaitGroup
 	var mu sync.Mutex
 	var errs []error
@@ -464,7 +474,7 @@ func (d *Daemon) stopApplications(ctx context.Context) error {
 			continue
 		}
 		stopping.Go(func() {
-			awaitStarts(ctx, a.Pool)
+			awaitRequests(draining, a.Pool)
 			err := a.Stop(ctx)
 			mu.Lock()
 			errs = append(errs, err)

@@ -257,7 +257,7 @@ func (s *Server) StopAccepting() {
 }
 
 // Shutdown stops accepting, lets exchanges in flight end and closes idle
-// connections. When ctx ends first, what is left is cut, and the error of ctx
+// connections. When ctx ends first, what is left is cut, and the cause of that
 // returned if that was an exchange; a handler that does not notice even that is
 // left behind after the drain time. It is called once.
 func (s *Server) Shutdown(ctx context.Context) error {
@@ -285,9 +285,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		if !busy {
 			return nil
 		}
-		return ctx.Err()
+		return context.Cause(ctx)
 	case <-late.C:
-		return fmt.Errorf("%w; %d connections are held by handlers that do not return", ctx.Err(), s.Connections())
+		return fmt.Errorf("%w; %d connections are held by handlers that do not return", context.Cause(ctx), s.Connections())
 	}
 }
 

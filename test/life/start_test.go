@@ -2,6 +2,7 @@ package life
 
 import (
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"sync"
@@ -234,6 +235,24 @@ func TestStopDrains(t *testing.T) {
 	})
 }
 
+// The shutdownTimeLimit is for the application that was asked to stop, and not
+// for the requests before.
+func TestStopAsksAfterTheLastRequest(t *testing.T) {
+	t.Parallel()
+	h := harness.Go().Start(t, harness.WebConfig{Attrs: map[string]string{"shutdownTimeLimit": "1"}}.Use(t))
+	h.Worker()
+	res := h.Open(t.Context(), "GET", "/stream?n=2&ms=4000", nil)
+	if code := h.Stop(); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+	got, err := io.ReadAll(res.Body)
+	res.Body.Close()
+	if string(got) != "piece 0\npiece 1\n" || err != nil {
+		t.Errorf("the request in flight got %q, %v", got, err)
+	}
+	h.AwaitEvent(1006)
+}
+
 func TestSecondSignalStopsAtOnce(t *testing.T) {
 	t.Parallel()
 	h := harness.Go().Start(t)
@@ -254,6 +273,7 @@ func TestSecondSignalStopsAtOnce(t *testing.T) {
 	if code := h.Wait(); code != 1 {
 		t.Errorf("exit code %d after the second signal, want 1", code)
 	}
+	h.AwaitStderr("perch: requests were cut: there was a second signal to stop (interrupt)")
 }
 
 func TestTerminalInterruptReachesOnlyTheHost(t *testing.T) {
