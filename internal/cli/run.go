@@ -205,12 +205,23 @@ func (p *Process) certificateSources(flags []string, passwordFile string, bindin
 		return nil, err
 	}
 	for _, b := range bindings {
-		if b.TLS && len(all) == 0 && !plan.Development(b) {
-			return nil, usageError{fmt.Errorf("%s needs a certificate", b.URL),
-				"name its file: --cert FILE; without one, https is for localhost alone, such as https://localhost:8443"}
+		if len(all) > 0 {
+			break
+		}
+		if err := needCertificate(b); err != nil {
+			return nil, err
 		}
 	}
 	return all, nil
+}
+
+// needCertificate refuses a listening URL for which there has to be a --cert.
+func needCertificate(b listen.Binding) error {
+	if !b.TLS || plan.Development(b) {
+		return nil
+	}
+	return usageError{fmt.Errorf("%s needs a certificate", b.URL),
+		"name its file: --cert FILE; without one, https is for localhost alone, such as https://localhost:8443"}
 }
 
 // authorities reads the flag that says who vouches for clients.

@@ -75,10 +75,19 @@ func (p *Process) addSite(in plan.Input, s newSite) error {
 	if err != nil {
 		return err
 	}
+	if s.cert != "" && !slices.ContainsFunc(bindings, func(b listen.Binding) bool { return b.TLS }) {
+		return usageError{errors.New("--cert is for https, and no --listen URL is one"),
+			"write --listen https://..., or leave --cert out; PERCH_CERT in the environment counts as --cert"}
+	}
 	var entries []edit.Step
 	for _, b := range bindings {
 		if b.Path != "" {
 			return usageError{fmt.Errorf("%s: a site has no unix socket", b.URL), "give a URL such as http://shop.localhost:8080; `perch run DIR --listen unix:PATH` serves a folder on a socket"}
+		}
+		if s.cert == "" {
+			if err := needCertificate(b); err != nil {
+				return err
+			}
 		}
 		steps, err := s.binding(b, in.Server)
 		if err != nil {
