@@ -48,7 +48,11 @@ func (r *reader) rootLayers(a *Application, above []merge.Layer, first bool) ([]
 		r.first(first, "the folder holds no application: its files are served", a)
 		return append(layers, own), nil
 	}
-	r.first(first, "web.config names no application: "+found.Why, a)
+	lacking := "there is no web.config: "
+	if own.File != nil {
+		lacking = "web.config names no application: "
+	}
+	r.first(first, lacking+found.Why, a)
 	recognised, problems := merge.Load(filepath.Join(a.Folder, "web.config")+" (recognised)", recognize.WebConfig(found))
 	if problems.HasErrors() {
 		return nil, fmt.Errorf("configuration for the recognised application: %w", problems.Err())

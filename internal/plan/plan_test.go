@@ -302,6 +302,26 @@ func TestWithoutWebConfig(t *testing.T) {
 	}
 }
 
+func TestARecognisedApplicationIsTold(t *testing.T) {
+	t.Parallel()
+	files := map[string]string{"package.json": `{"scripts":{"start":"node server.js"}}`, "server.js": ""}
+	for _, c := range []struct{ webConfig, want string }{
+		{"", "there is no web.config: package.json has the start script `node server.js`"},
+		{"<configuration />", "web.config names no application: package.json has the start script `node server.js`"},
+	} {
+		if c.webConfig != "" {
+			files["web.config"] = c.webConfig
+		}
+		var told strings.Builder
+		if _, err := Build(input(tree(t, files)), Parts{Log: slog.New(slog.NewJSONHandler(&told, nil))}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(told.String(), `"msg":"`+c.want+`"`) {
+			t.Errorf("with the web.config %q the log is\n%s", c.webConfig, &told)
+		}
+	}
+}
+
 func TestReloadKeepsThePoolAndSeesWhatChanged(t *testing.T) {
 	dir := tree(t, map[string]string{"web.config": webConfigWith(app), "app.dll": ""})
 	first := mustBuild(t, input(dir), nil)
