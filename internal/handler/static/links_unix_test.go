@@ -66,7 +66,7 @@ func TestUnreadableFile(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() == 0 {
 		t.Log("root reads every file; the status is checked from the error alone")
-		if err := openError(&os.PathError{Op: "openat", Path: "a.txt", Err: syscall.EACCES}); err.Error() != "serve file: 401.3: openat a.txt: permission denied" {
+		if err := openError(&os.PathError{Op: "openat", Path: "a.txt", Err: syscall.EACCES}); err.Error() != "serve file: 401.3: a.txt: permission denied" {
 			t.Error(err)
 		}
 		return

@@ -2,6 +2,7 @@ package static
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"syscall"
 
@@ -13,6 +14,10 @@ import (
 // server's fault.
 func openError(err error) error {
 	var number syscall.Errno
+	var call *fs.PathError
+	if errors.As(err, &call) { // its name says nothing
+		err = fmt.Errorf("%s: %w", call.Path, call.Err)
+	}
 	switch {
 	case isNotExist(err):
 		return exchange.Errorf(404, 0, op, "%w", err)

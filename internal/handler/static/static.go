@@ -304,7 +304,7 @@ func (h *Handler) openDefault(root *os.Root, dir string) (*os.File, fs.FileInfo,
 	return nil, nil, "", &exchange.Error{
 		Status: 403, SubStatus: 14, Op: op,
 		Public: "This folder has no default document, and listing folders is off.",
-		Err:    fmt.Errorf("none of %q is in the folder %s", h.defaultDocuments, dir),
+		Err:    fmt.Errorf("the folder %s has none of %s", filepath.Join(h.root, dir), strings.Join(h.defaultDocuments, ", ")),
 	}
 }
 

@@ -27,6 +27,20 @@ func fromFileTime(t int64) time.Time {
 	return time.Unix(0, (t-ticksTo1970)*100).UTC()
 }
 
+func TestErrorsAreInWords(t *testing.T) {
+	t.Parallel()
+	h := site(t, Settings{DefaultDocuments: []string{"a.htm", "b.htm"}}, map[string]string{"sub/x.txt": ""})
+	for target, want := range map[string]string{
+		"/gone.txt": "serve file: 404: gone.txt: ",
+		"/":         "the folder " + h.root + " has none of a.htm, b.htm",
+		"/sub/":     "the folder " + filepath.Join(h.root, "sub") + " has none of a.htm, b.htm",
+	} {
+		if _, err := get(t, h, "GET", target); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("GET %s: %v, want %s", target, err, want)
+		}
+	}
+}
+
 // site makes a folder of files, by slash-separated name, and a handler for it.
 func site(t *testing.T, s Settings, files map[string]string) *Handler {
 	t.Helper()
