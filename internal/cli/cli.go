@@ -88,6 +88,7 @@ type usageError struct {
 type silentError struct{ error }
 
 func (p *Process) root() *cobra.Command {
+	var tellVersion bool
 	root := &cobra.Command{
 		Use:   "perch",
 		Short: "Host published web applications, as IIS does, on any system",
@@ -106,14 +107,20 @@ Exit codes: 0 fine, 1 failed, 2 bad usage.`,
 		CompletionOptions:          cobra.CompletionOptions{HiddenDefaultCmd: true},
 		Args:                       cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usageError{fmt.Errorf("there is no command %q", args[0]), unknownHint(cmd, args[0])}
+			switch {
+			case len(args) > 0:
+				return unknown(cmd, args[0])
+			case tellVersion:
+				p.printVersion()
+				return nil
 			}
 			return cmd.Help()
 		},
 	}
+	root.Flags().BoolVarP(&tellVersion, "version", "v", false, "tell the version, as perch version does")
+	root.SetHelpCommand(helpCommand())
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError{err, "see `" + cmd.CommandPath() + " --help`"}
+		return usageError{flagError(err), "see `" + cmd.CommandPath() + " --help`"}
 	})
 	root.AddCommand(p.runCommand(), p.reloadCommand(), p.checkCommand(), p.explainCommand(), p.initCommand(),
 		p.siteCommand(), p.appCommand(), p.vdirCommand(), p.setCommand(), p.unsetCommand(), p.trustCommand(), p.versionCommand())
@@ -126,11 +133,56 @@ Exit codes: 0 fine, 1 failed, 2 bad usage.`,
 	return root
 }
 
-func unknownHint(cmd *cobra.Command, name string) string {
-	if near := cmd.SuggestionsFor(name); len(near) > 0 {
-		return "did you mean `perch " + near[0] + "`?"
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Tell how a command is used",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about, rest, err := cmd.Root().Find(args)
+			switch {
+			case err != nil:
+				return err
+			case len(rest) > 0 && about.HasSubCommands():
+				return unknown(about, rest[0])
+			}
+			about.InitDefaultHelpFlag() // is told, too
+			return about.Help()
+		},
 	}
-	return "`perch --help` lists the commands; `perch run DIR` serves a folder"
+}
+
+// unknown refuses a command that cmd does not have.
+func unknown(cmd *cobra.Command, name string) error {
+	hint := "`" + cmd.CommandPath() + " --help` lists the commands"
+	near := cmd.SuggestionsFor(name)
+	switch {
+	case len(near) > 0:
+		hint = "did you mean `" + cmd.CommandPath() + " " + near[0] + "`?"
+	case cmd.HasParent():
+	case name == "stop":
+		hint = "Ctrl-C or the signal TERM stops `perch run`"
+	case name == "list" || name == "status":
+		hint = "`perch site list` lists the sites"
+	default:
+		hint += "; `perch run DIR` serves a folder"
+	}
+	return usageError{fmt.Errorf("there is no command %q", cmd.CommandPath()+" "+name), hint}
+}
+
+// flagError says what is wrong with the value of a flag as a user would.
+func flagError(err error) error {
+	var invalid *pflag.InvalidValueError
+	if !errors.As(err, &invalid) {
+		return err
+	}
+	expected := invalid.Unwrap().Error()
+	switch invalid.GetFlag().Value.Type() {
+	case "bool":
+		expected = "it is true or false"
+	case "uint32":
+		expected = "it is a number from 0 to 4294967295"
+	}
+	return fmt.Errorf("--%s cannot be %q: %s", invalid.GetFlag().Name, invalid.GetValue(), expected)
 }
 
 // args refuses a wrong number of arguments, with the way out.
@@ -139,7 +191,14 @@ func args(least, most int, what string) cobra.PositionalArgs {
 		if len(args) >= least && len(args) <= most {
 			return nil
 		}
-		return usageError{fmt.Errorf("%s takes %s, and %d arguments were given", cmd.CommandPath(), what, len(args)),
+		given := fmt.Sprintf("%d arguments were", len(args))
+		switch len(args) {
+		case 0:
+			given = "none was"
+		case 1:
+			given = fmt.Sprintf("%q was", args[0])
+		}
+		return usageError{fmt.Errorf("%s takes %s, and %s given", cmd.CommandPath(), what, given),
 			"see `" + cmd.CommandPath() + " --help`"}
 	}
 }
@@ -161,7 +220,7 @@ func (p *Process) fromEnvironment(c *cobra.Command) {
 			}
 			for _, v := range values {
 				if err := cmd.Flags().Set(f.Name, v); err != nil {
-					failed = usageError{fmt.Errorf("%s=%q: %w", name, value, err), "see `" + cmd.CommandPath() + " --help`"}
+					failed = usageError{fmt.Errorf("%s=%q: %w", name, value, flagError(err)), "see `" + cmd.CommandPath() + " --help`"}
 				}
 			}
 		})

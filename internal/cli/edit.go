@@ -272,9 +272,11 @@ func (p *Process) group(use, short, long string, commands ...*cobra.Command) *co
 		Short: short,
 		Long:  long,
 		Args:  cobra.ArbitraryArgs,
+
+		SuggestionsMinimumDistance: 2,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usageError{fmt.Errorf("there is no command %q", cmd.CommandPath()+" "+args[0]), unknownHint(cmd, args[0])}
+				return unknown(cmd, args[0])
 			}
 			return cmd.Help()
 		},

@@ -26,19 +26,23 @@ func (p *Process) versionCommand() *cobra.Command {
 		Short: "Tell the version, and what this system cannot do",
 		Args:  args(0, 0, "no arguments"),
 		RunE: func(*cobra.Command, []string) error {
-			v := thisVersion()
 			if asJSON {
-				return p.printJSON(v)
+				return p.printJSON(thisVersion())
 			}
-			fmt.Fprintf(p.Stdout, "perch %s (%s, %s)\n", v.Version, v.Go, v.System)
-			for _, l := range v.Limits {
-				fmt.Fprintf(p.Stdout, "not on this system: %s\n", l)
-			}
+			p.printVersion()
 			return nil
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print the answer as JSON")
 	return c
+}
+
+func (p *Process) printVersion() {
+	v := thisVersion()
+	fmt.Fprintf(p.Stdout, "perch %s (%s, %s)\n", v.Version, v.Go, v.System)
+	for _, l := range v.Limits {
+		fmt.Fprintf(p.Stdout, "not on this system: %s\n", l)
+	}
 }
 
 func thisVersion() version {

@@ -130,7 +130,16 @@ func TestRunFails(t *testing.T) {
 		{"NoPasswordFile", []string{"run", app, "--listen", "https://localhost:0", "--cert", empty, "--cert-password-file", "nowhere"}, 1, []string{"password of " + empty, "nowhere: no such file"}},
 		{"BadClientCA", []string{"run", app, "--listen", "https://localhost:0", "--client-ca", file}, 1, []string{"certificates of --client-ca " + file, "there is no certificate in it"}},
 		{"UnknownFlag", []string{"run", "--frobnicate"}, 2, []string{"frobnicate"}},
-		{"UnknownCommand", []string{"frobnicate"}, 2, []string{"frobnicate"}},
+		{"UnknownCommand", []string{"frobnicate"}, 2, []string{`there is no command "perch frobnicate"`, "hint: `perch --help` lists the commands"}},
+		{"UnknownHelp", []string{"help", "frobnicate"}, 2, []string{`there is no command "perch frobnicate"`, "hint: `perch --help`"}},
+		{"UnknownSiteCommand", []string{"site", "frobnicate"}, 2, []string{`there is no command "perch site frobnicate"`, "hint: `perch site --help` lists"}},
+		{"UnknownSiteHelp", []string{"help", "site", "lst"}, 2, []string{"hint: did you mean `perch site list`?"}},
+		{"Stop", []string{"stop"}, 2, []string{"hint: Ctrl-C or the signal TERM"}},
+		{"List", []string{"list"}, 2, []string{"hint: `perch site list`"}},
+		{"Status", []string{"status"}, 2, []string{"hint: `perch site list`"}},
+		{"NoTruth", []string{"run", "-h=x"}, 2, []string{`perch: --help cannot be "x": it is true or false`}},
+		{"NoNumber", []string{"site", "add", "x", "--id", "x"}, 2, []string{`perch: --id cannot be "x": it is a number from 0`}},
+		{"OneTooMany", []string{"version", "x"}, 2, []string{`takes no arguments, and "x" was given`}},
 		{"TwoFolders", []string{"run", app, empty}, 2, nil},
 		{"ExplainAWord", []string{"explain", "foo", app}, 2, []string{`"foo"`, "http://"}},
 		{"ExplainAPort", []string{"explain", "http://ann:hush@x:99999/", app}, 2, []string{`"x:99999/"`, "http://"}},
@@ -305,10 +314,16 @@ func TestVariableBesideAnArgument(t *testing.T) {
 
 func TestVersionAndHelp(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{{"version"}, {"help"}, {"--help"}, {"run", "--help"}, {"check", "--help"}, {"init", "--help"}} {
+	for _, args := range [][]string{{"version"}, {"help"}, {"--help"}, {"help", "run"}, {"help", "site", "add"}, {"run", "--help"}, {"check", "--help"}, {"init", "--help"}} {
 		stdout, stderr, code := harness.Command(t, t.TempDir(), args...)
 		if code != 0 || stdout == "" || stderr != "" {
 			t.Errorf("perch %s: code %d, stdout %q, stderr %q", strings.Join(args, " "), code, stdout, stderr)
+		}
+	}
+	want, _, _ := harness.Command(t, t.TempDir(), "version")
+	for _, flag := range []string{"--version", "-v"} {
+		if stdout, stderr, code := harness.Command(t, t.TempDir(), flag); code != 0 || stdout != want || stderr != "" {
+			t.Errorf("perch %s: code %d, stdout %q, stderr %q", flag, code, stdout, stderr)
 		}
 	}
 }
