@@ -224,7 +224,8 @@ func (p *Process) vdirRemove() *cobra.Command {
 }
 
 func (p *Process) appList() *cobra.Command {
-	return p.listCommand("List the applications, one in a line: SITE/PATH, pool and folder.", "applications",
+	return p.listCommand(`List the applications, one in a line: SITE/PATH, pool and folder. One that names
+no pool (-) has one of its own, called like the site.`, "applications",
 		func(a listedApplication) []string {
 			pool := a.Pool
 			if pool == "" {

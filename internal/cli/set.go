@@ -266,12 +266,41 @@ func parseSettings(args []string, unset bool) (all []setting, err error) {
 		errs, all = append(errs, err), append(all, s)
 	}
 	if err := errors.Join(errs...); err != nil {
+		if here := fromAppcmd(args); here != "" && !unset {
+			return nil, usageError{fmt.Errorf("%q is how appcmd of IIS is told a setting", strings.Join(args, " ")), "write `perch set " + here + "`"}
+		}
 		return nil, usageError{err, settingForm}
 	}
 	if len(all) == 0 {
 		return nil, usageError{errors.New("no setting is given"), settingForm}
 	}
 	return all, nil
+}
+
+// fromAppcmd returns, in the form of this command, what the arguments of
+// `appcmd set config` set, such as /section:system.webServer/webSocket
+// /enabled:false; or nothing if they are none.
+func fromAppcmd(args []string) string {
+	section := ""
+	var all []string
+	for _, a := range args {
+		name, value, _ := strings.Cut(a, ":")
+		attribute, ok := strings.CutPrefix(name, "/")
+		switch {
+		case name == "/section":
+			section = value
+		case ok && strings.Contains(name, "["):
+			return "" // entries of lists, which are told in another way
+		case ok && name != "/commit":
+			path := strings.Split(attribute, ".") // of elements, and the attribute
+			path[len(path)-1] = "@" + path[len(path)-1] + "=" + value
+			all = append(all, section+"/"+strings.Join(path, "/"))
+		}
+	}
+	if section == "" {
+		return ""
+	}
+	return strings.Join(all, " ")
 }
 
 // known refuses what begins like no section, as the name of a folder that is
