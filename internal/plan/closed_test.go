@@ -11,6 +11,7 @@ import (
 func TestCheckTellsClosedFolders(t *testing.T) {
 	t.Parallel()
 	dir := tree(t, map[string]string{"index.html": "", "a/shut/web.config": "<configuration />"})
+	defer unprivileged(t, dir)()
 	shut := filepath.Join(dir, "a", "shut")
 	if err := os.Chmod(shut, 0); err != nil {
 		t.Fatal(err)
@@ -30,6 +31,7 @@ func TestCheckTellsClosedFolders(t *testing.T) {
 func TestClosedFoldersAreNotCounted(t *testing.T) {
 	t.Parallel()
 	dir := tree(t, map[string]string{"index.html": "", "shut/index.html": ""})
+	defer unprivileged(t, dir)()
 	shut := filepath.Join(dir, "shut")
 	if err := os.Chmod(shut, 0); err != nil {
 		t.Fatal(err)
