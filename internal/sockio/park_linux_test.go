@@ -277,9 +277,9 @@ func TestStayTellsOfGoing(t *testing.T) {
 	eventually(t, "being told", func() bool { return o.gone.Load() > 0 })
 	c.Stay(false)
 
-	const soon = 10 * Tick // three, and what a busy machine takes
-	best := time.Hour      // of a few
-	for try := 0; try < 5 && best > soon; try++ {
+	const soon = 3 * Tick
+	best := time.Hour // of some: the machine may be busy
+	for try := 0; try < 40 && best > soon; try++ {
 		o := newOwner()
 		c, peer := adopted(t, w, o)
 		c.Stay(true)
