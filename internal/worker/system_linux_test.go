@@ -340,9 +340,16 @@ func TestRealFlood(t *testing.T) {
 	b := realPool(t, "flood=500000 say=end listen", nil)
 	w, _ := b.acquire()
 	defer w.Release()
-	out := w.process.Output()
-	if n := len([]rune(out)); n != 30000 || !strings.HasSuffix(out, "9end\n") {
-		t.Errorf("%d characters kept, the last %q", n, out[max(0, len(out)-10):])
+	// It listens once it has written all, which is not to say that all was read.
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		out := w.process.Output()
+		n := len([]rune(out))
+		if n == 30000 && strings.HasSuffix(out, "9end\n") {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d characters kept, the last %q", n, out[max(0, len(out)-10):])
+		}
 	}
 }
 
