@@ -7,11 +7,13 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -221,7 +223,7 @@ func (h *Host) Dial() *RawConn {
 // on it must happen within Limit.
 func Dial(t testing.TB, addr string) *RawConn {
 	t.Helper()
-	c, err := net.DialTimeout("tcp", addr, 5*time.Second)
+	c, err := net.DialTimeout("tcp", addr, Limit)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -244,7 +246,7 @@ func (c *RawConn) SetLinger(seconds int) error { return c.tcp.SetLinger(seconds)
 // DialTo dials one address, whatever is asked for.
 func DialTo(addr string) func(ctx context.Context, network, _ string) (net.Conn, error) {
 	return func(ctx context.Context, network, _ string) (net.Conn, error) {
-		d := net.Dialer{Timeout: 5 * time.Second}
+		d := net.Dialer{Timeout: Limit}
 		return d.DialContext(ctx, network, addr)
 	}
 }
@@ -311,10 +313,10 @@ func SameBytes(t testing.TB, got, want []byte) {
 func (h *Host) AwaitRefusal() {
 	h.t.Helper()
 	Eventually(h.t, func() bool {
-		c, err := net.DialTimeout("tcp", h.Addr(), time.Second)
+		c, err := net.DialTimeout("tcp", h.Addr(), Limit)
 		if err == nil {
 			c.Close()
 		}
-		return err != nil
+		return errors.Is(err, syscall.ECONNREFUSED)
 	}, "%s refuses connections", h.Addr())
 }

@@ -303,14 +303,14 @@ func (h *Host) newClient(http2 bool) *http.Client {
 	protocols.SetHTTP2(http2)
 	protocols.SetUnencryptedHTTP2(http2)
 	return &http.Client{
-		Timeout: 2 * Limit,
+		Timeout: 4 * Limit, // of a whole exchange, which may be one of many megabytes
 		Transport: &http.Transport{
 			Protocols:          &protocols,
 			TLSClientConfig:    h.trust,
 			DisableCompression: true,
 			MaxIdleConns:       0,
 			DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-				d := net.Dialer{Timeout: 5 * time.Second}
+				d := net.Dialer{Timeout: Limit}
 				return d.DialContext(ctx, network, addr)
 			},
 		},
@@ -365,7 +365,7 @@ func CommandEnv(t testing.TB, dir string, env []string, args ...string) (stdout,
 	cmd.Env = append(environ(), env...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = Limit
 	err := cmd.Run()
 	if ctx.Err() != nil {
 		t.Fatalf("perch %s did not end within %v\n%s", strings.Join(args, " "), Limit, errs.String())
