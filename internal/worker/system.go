@@ -24,8 +24,8 @@ const (
 )
 
 const (
-	lostLimit = 10 * time.Second       // for clearing up after a lost guardian
-	lastWords = 100 * time.Millisecond // for which a report waits for output
+	lostLimit = 10 * time.Second // for clearing up after a lost guardian
+	lastWords = time.Second      // for which a report waits for output; a busy machine takes its time to read it
 )
 
 // System is the Machine that this process runs on. All pools of a host share
