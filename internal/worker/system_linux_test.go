@@ -76,11 +76,11 @@ func playApp(words []string) {
 			if err := os.WriteFile("child", []byte(strconv.Itoa(cmd.Process.Pid)), 0o644); err != nil {
 				panic(err)
 			}
-			select {}
+			time.Sleep(time.Hour)
 		case "listen":
 			playServer(value)
 		case "hang":
-			select {}
+			time.Sleep(time.Hour) // for which the runtime takes no deadlock
 		}
 	}
 	syscall.Exit(0)
@@ -114,7 +114,7 @@ func playServer(address string) {
 		}
 		fmt.Fprintf(w, "%d %d", os.Getpid(), listening)
 	}))
-	select {}
+	time.Sleep(time.Hour)
 }
 
 // httpChannel reaches an application by the standard client. It has no
@@ -126,7 +126,7 @@ func (c *httpChannel) Shutdown(context.Context) error { return errors.New("not i
 func (c *httpChannel) Close() error                   { return nil }
 
 func (c *httpChannel) get(path string) (string, error) {
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 20 * time.Second}
 	r, err := client.Get("http://" + c.Address.String() + path)
 	if err != nil {
 		return "", err
@@ -203,15 +203,20 @@ func (b *realBench) startError() *StartError {
 	return e
 }
 
-// pidIn reads a pid that the application wrote into its folder.
+// pidIn reads a pid that the application writes into its folder, perhaps after
+// the process of that pid has begun to listen.
 func (b *realBench) pidIn(file string) int {
 	b.Helper()
-	text, err := os.ReadFile(filepath.Join(b.root, file))
-	pid, _ := strconv.Atoi(string(text))
-	if err != nil || pid == 0 {
-		b.Fatalf("%s: %q, %v", file, text, err)
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		text, err := os.ReadFile(filepath.Join(b.root, file))
+		pid, _ := strconv.Atoi(string(text))
+		if err == nil && pid != 0 {
+			return pid
+		}
+		if time.Now().After(end) {
+			b.Fatalf("%s: %q, %v", file, text, err)
+		}
 	}
-	return pid
 }
 
 // alive reports whether a process exists and is no zombie.
@@ -292,20 +297,28 @@ func hasIPv6() bool {
 }
 
 func TestRealEarlyExit(t *testing.T) {
-	b := realPool(t, "say=no-database exit=3", nil)
+	b := realPool(t, "say=no-database exit=3", func(s *Settings) { s.StartupTimeLimit = time.Minute })
 	began := time.Now()
 	e := b.startError()
 	if e.Step != StepListen || e.Exit == nil || e.Exit.Code != 3 || !strings.Contains(e.Output, "no-database\n") {
 		t.Errorf("%+v", e)
 	}
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took >= b.pool.settings.StartupTimeLimit {
 		t.Errorf("the exit was noticed after %v", took)
 	}
 }
 
 func TestRealWrongAddress(t *testing.T) {
-	b := realPool(t, "listen=127.0.0.1:0", func(s *Settings) { s.StartupTimeLimit, s.Attempts = time.Second, 1 })
-	e := b.startError()
+	b := realPool(t, "listen=127.0.0.1:0", nil)
+	var e *StartError
+	for limit := time.Second; limit < time.Minute; limit *= 2 { // until it suffices for the program to begin
+		s := *b.pool.settings
+		s.StartupTimeLimit, s.Attempts = limit, 1
+		b.pool.Replace(&s, "a longer limit")
+		if e = b.startError(); len(e.Listens) > 0 {
+			break
+		}
+	}
 	if len(e.Listens) != 1 || e.Listens[0].Addr().String() != "127.0.0.1" || e.Listens[0].Port() == e.Port || e.Listens[0].Port() == 0 {
 		t.Errorf("listens on %v", e.Listens)
 	}
@@ -313,7 +326,12 @@ func TestRealWrongAddress(t *testing.T) {
 
 func TestRealSpawnErrors(t *testing.T) {
 	b := realPool(t, "", func(s *Settings) { s.ProcessPath, s.Attempts = "./app", 1 })
-	if err := os.WriteFile(filepath.Join(b.root, "app"), []byte("just text"), 0o755); err != nil {
+	// A file that is open for writing cannot be executed, be it in a child that
+	// a parallel test is just forking.
+	syscall.ForkLock.RLock()
+	err := os.WriteFile(filepath.Join(b.root, "app"), []byte("just text"), 0o755)
+	syscall.ForkLock.RUnlock()
+	if err != nil {
 		t.Fatal(err)
 	}
 	e := b.startError()
@@ -406,7 +424,7 @@ func TestRealListeningChild(t *testing.T) {
 	syscall.Kill(child, syscall.SIGKILL)
 	select {
 	case <-w.Gone():
-	case <-time.After(10 * time.Second):
+	case <-time.After(20 * time.Second):
 		t.Fatal("the end of the listening child was not noticed")
 	}
 	if w, again := b.acquire(); again == answer {
@@ -456,7 +474,7 @@ func TestRealDeafApplication(t *testing.T) {
 	w.Release()
 	began := time.Now()
 	b.pool.Stop(t.Context())
-	if took := time.Since(began); took < 300*time.Millisecond || took > 5*time.Second || alive(w.Pid()) {
+	if took := time.Since(began); took < 300*time.Millisecond || took > 20*time.Second || alive(w.Pid()) {
 		t.Errorf("stopped after %v", took)
 	}
 	if b.events.count(EventShutdownFailed) != 1 {
