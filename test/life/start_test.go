@@ -136,7 +136,6 @@ func TestKilledApplicationUnderLoad(t *testing.T) {
 func TestIdempotentRequestSurvivesADeath(t *testing.T) {
 	t.Parallel()
 	h := harness.Go().Start(t)
-	pid := h.Worker()
 	done := make(chan *harness.Response, 1)
 	go func() {
 		r, err := h.Try("GET", "/slow?ms=1000", nil, nil)
@@ -145,6 +144,7 @@ func TestIdempotentRequestSurvivesADeath(t *testing.T) {
 		}
 		done <- r
 	}()
+	pid := int(h.AwaitEvent(1001)["pid"].(float64))
 	harness.Eventually(t, func() bool { return harness.Connections(pid) > 0 }, "the request is in the application")
 	syscall.Kill(pid, syscall.SIGKILL)
 	if r := <-done; r == nil || r.StatusCode != 200 {
@@ -215,22 +215,23 @@ func spawn(t *testing.T, h *harness.Host) int {
 func TestStopDrains(t *testing.T) {
 	overApps(t, func(t *testing.T, app harness.App) {
 		h := app.Start(t)
-		pid := h.Worker()
-		done := make(chan string, 1)
-		go func() {
-			r, err := h.Try("POST", "/slow?ms=700", nil, strings.NewReader("x"))
-			if err != nil {
-				done <- err.Error()
-				return
+		h.Worker()
+		c := h.Dial()
+		c.Send("POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+		for _, want := range []string{"HTTP/1.1 100 Continue\r\n", "\r\n"} { // the request is on its way
+			if line, err := c.In.ReadString('\n'); line != want {
+				t.Fatalf("read %q, %v, want %q", line, err, want)
 			}
-			done <- fmt.Sprint(r.StatusCode)
-		}()
-		harness.Eventually(t, func() bool { return harness.Connections(pid) > 0 && h.Established() > 1 }, "the request is on its way")
-		if code := h.Stop(); code != 0 {
-			t.Errorf("exit code %d, want 0", code)
 		}
-		if got := <-done; got != "200" {
-			t.Errorf("the request in flight got %s, want 200", got)
+		h.Tree()
+		h.Signal(syscall.SIGTERM)
+		h.AwaitRefusal()
+		if r := c.Send("hello").Response("POST"); r.StatusCode != 200 || !strings.Contains(r.Text(), `"bytes":5`) {
+			t.Errorf("the request in flight got %s, want 200", harness.Describe(r.StatusCode, r.Bytes))
+		}
+		c.Close() // for which the host waits a while
+		if code := h.Wait(); code != 0 {
+			t.Errorf("exit code %d, want 0", code)
 		}
 	})
 }
@@ -239,9 +240,9 @@ func TestStopDrains(t *testing.T) {
 // for the requests before.
 func TestStopAsksAfterTheLastRequest(t *testing.T) {
 	t.Parallel()
-	h := harness.Go().Start(t, harness.WebConfig{Attrs: map[string]string{"shutdownTimeLimit": "1"}}.Use(t))
+	h := harness.Go().Start(t, harness.WebConfig{Attrs: map[string]string{"shutdownTimeLimit": "3"}}.Use(t))
 	h.Worker()
-	res := h.Open(t.Context(), "GET", "/stream?n=2&ms=4000", nil)
+	res := h.Open(t.Context(), "GET", "/stream?n=2&ms=5000", nil)
 	if code := h.Stop(); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
 	}
