@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // stubborn is a tree with all that a worker can leave behind.
@@ -41,7 +43,7 @@ func startHost(t *testing.T, cmd *exec.Cmd) <-chan string {
 		for in := bufio.NewScanner(r); in.Scan(); {
 			select {
 			case lines <- in.Text():
-			case <-time.After(20 * time.Second):
+			case <-time.After(2 * patience):
 				return
 			}
 		}
@@ -67,7 +69,7 @@ func kill9(t *testing.T, cmd *exec.Cmd) {
 func collect(t *testing.T, lines <-chan string, names ...string) map[string]int {
 	t.Helper()
 	got := make(map[string]int)
-	limit := time.After(10 * time.Second)
+	limit := time.After(patience)
 	for len(got) < len(names) {
 		select {
 		case line, ok := <-lines:
@@ -167,6 +169,25 @@ func TestWorkerDiesWithGuardian(t *testing.T) {
 	})
 }
 
+// suspend makes a guardian one that does not answer.
+func suspend(t *testing.T, g *Guardian) {
+	t.Helper()
+	pid := g.sys.cmd.Process.Pid
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	var status unix.WaitStatus
+	for {
+		_, err := unix.Wait4(pid, &status, unix.WUNTRACED, nil)
+		if err == nil && status.Stopped() {
+			return
+		}
+		if err != unix.EINTR {
+			t.Fatalf("the guardian does not stop: %v, %v", status, err)
+		}
+	}
+}
+
 // A host that cannot wait any longer kills the guardian, and what it held.
 func TestCloseIsBounded(t *testing.T) {
 	t.Parallel()
@@ -175,10 +196,7 @@ func TestCloseIsBounded(t *testing.T) {
 		a := run(t, g, "deaf", "session=stay", "session", "pid=last", "sleep")
 		a.next()
 		last := number(t, a.next(), "last")
-		// A guardian that does not answer.
-		if err := g.sys.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-			t.Fatal(err)
-		}
+		suspend(t, g)
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
 		if err := a.KillTree(ctx); !errors.Is(err, context.DeadlineExceeded) {

@@ -144,6 +144,10 @@ func TestSpawnErrors(t *testing.T) {
 	g := newGuardian(t, true)
 	dir := t.TempDir()
 	file := func(name, text string, mode os.FileMode) string {
+		// Not while a parallel test forks: the child would hold the file open
+		// for writing for a moment, and such a file cannot be executed.
+		syscall.ForkLock.RLock()
+		defer syscall.ForkLock.RUnlock()
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, []byte(text), mode); err != nil {
 			t.Fatal(err)
@@ -319,10 +323,14 @@ func TestKillTreeIsBounded(t *testing.T) {
 	g := newGuardian(t, true)
 	a := run(t, g, "pid=app", "sleep")
 	a.next()
+	suspend(t, g)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := a.KillTree(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want context.Canceled", err)
+	}
+	if err := g.sys.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
 	}
 	a.wait() // the guardian went on
 	a.end()
@@ -385,7 +393,7 @@ func TestManySpawnsLeakNothing(t *testing.T) {
 				if p.Exit().Code != want {
 					t.Errorf("exit code %d, want %d", p.Exit().Code, want)
 				}
-				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
 				defer cancel()
 				if err := p.KillTree(ctx); err != nil {
 					t.Error(err)
@@ -419,7 +427,7 @@ func TestCloseKillsEverything(t *testing.T) {
 			pids = append(pids, a.Pid(), number(t, a.next(), "last"))
 			apps = append(apps, a)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		if err := g.Close(ctx); err != nil {
 			t.Fatal(err)
