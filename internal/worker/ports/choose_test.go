@@ -84,11 +84,13 @@ func TestChooseAvoidsOutgoingPorts(t *testing.T) {
 	}
 }
 
-// freePort returns a port that nobody uses at the moment, outside of the
-// ranges of the other tests.
+// Ports to choose from, outside of the ranges of the other tests.
+const firstFree, lastFree = 11000, 19000
+
+// freePort returns a port that nobody uses at the moment.
 func freePort(t *testing.T) uint16 {
 	t.Helper()
-	r, err := Choose(11000, 19000, nil)
+	r, err := Choose(firstFree, lastFree, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
