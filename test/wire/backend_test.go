@@ -143,22 +143,29 @@ func TestNothingLeaks(t *testing.T) {
 
 func TestRequestTimeout(t *testing.T) {
 	t.Parallel()
-	h := start(t, harness.WebConfig{Attrs: map[string]string{"requestTimeout": "00:00:01"}})
+	h := start(t, harness.WebConfig{Attrs: map[string]string{"requestTimeout": "00:00:03"}})
 	h.Get("/ready")
-	began := time.Now()
-	r := h.Do("GET", "/", []string{harness.Script("hold"), "Name: silent"}, nil)
-	if took := time.Since(began); r.StatusCode != 502 || took < 900*time.Millisecond || took > 10*time.Second {
-		t.Errorf("a silent backend: %d after %v, want 502 after a second", r.StatusCode, took)
-	}
-	if got := h.Get("/count?name=silent").Text(); got != "1" {
-		t.Errorf("the request that timed out was sent %s times", got)
-	}
+	const limit = 3 * time.Second
+	name := "silent"
+	harness.AtLeast(t, limit, func() time.Duration {
+		began := time.Now()
+		r := h.Do("GET", "/", []string{harness.Script("hold"), "Name: " + name}, nil)
+		took := time.Since(began)
+		if r.StatusCode != 502 || took > 5*limit {
+			t.Errorf("a silent backend: %d after %v, want 502 after %v", r.StatusCode, took, limit)
+		}
+		if got := h.Get("/count?name=" + name).Text(); got != "1" {
+			t.Errorf("the request that timed out was sent %s times", got)
+		}
+		name += "-again"
+		return took
+	})
 	// The limit is one of idleness: a response that goes on lives longer.
 	steps := []string{`send "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"`}
 	for range 5 {
-		steps = append(steps, "pause 500", `send "2\r\nok\r\n"`)
+		steps = append(steps, "pause 1000", `send "2\r\nok\r\n"`)
 	}
-	r = h.Do("GET", "/", []string{harness.Script(append(steps, `send "0\r\n\r\n"`)...)}, nil)
+	r := h.Do("GET", "/", []string{harness.Script(append(steps, `send "0\r\n\r\n"`)...)}, nil)
 	if r.Text() != "okokokokok" || r.Err != nil {
 		t.Errorf("a slow response: %s, %v", status(r), r.Err)
 	}
@@ -185,7 +192,7 @@ func TestClientAbortReachesTheBackend(t *testing.T) {
 		harness.Eventually(t, func() bool { return h.Get("/count?name="+name).Text() == "1" }, "the backend has the request")
 		cancel()
 		<-ended
-		harness.Within(t, 5*time.Second, func() bool { return h.Get("/closed?name="+name).Text() == "true" },
+		harness.Eventually(t, func() bool { return h.Get("/closed?name="+name).Text() == "true" },
 			"%s: the connection to the backend is closed when the client has gone", name)
 	}
 }
@@ -210,7 +217,7 @@ func TestAnswerBeforeTheBody(t *testing.T) {
 	h := start(t, harness.WebConfig{})
 	conn := h.Dial()
 	conn.Send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 25000000\r\n" +
-		harness.Script(`send "HTTP/1.1 413 Too Large\r\nContent-Length: 4000000\r\nConnection: close\r\n\r\n"`, `repeat 4000 "`+strings.Repeat("x", 1000)+`"`, "pause 200", "close") + "\r\n\r\n")
+		harness.Script(`send "HTTP/1.1 413 Too Large\r\nContent-Length: 4000000\r\nConnection: close\r\n\r\n"`, `repeat 4000 "`+strings.Repeat("x", 1000)+`"`, "pause 30000", "close") + "\r\n\r\n")
 	go io.Copy(conn, strings.NewReader(strings.Repeat("y", 25_000_000)))
 	if r := conn.Response("POST"); r.StatusCode != 413 || len(r.Bytes) != 4_000_000 {
 		t.Errorf("answered %d with %d bytes, %v", r.StatusCode, len(r.Bytes), r.Err)
