@@ -72,6 +72,7 @@ func TestFilesOfIIS(t *testing.T) {
 			if r := h.Get("/web.config"); r.StatusCode != 404 {
 				t.Errorf("web.config: %d", r.StatusCode)
 			}
+			harness.Eventually(t, func() bool { return len(notDone(h.Stderr())) >= len(told) }, "perch run tells as much as perch check")
 			started := notDone(h.Stderr())
 			if slices.Sort(started); len(slices.Compact(slices.Clone(started))) != len(started) {
 				t.Errorf("told twice:\n%s", strings.Join(started, "\n"))
