@@ -184,7 +184,7 @@ func TestCompression(t *testing.T) {
 func TestDeadlineAndCancel(t *testing.T) {
 	ways(t, func(t *testing.T, c *client) {
 		before := c.seen()
-		ctx, cancel := context.WithTimeout(with(t), 300*time.Millisecond)
+		ctx, cancel := context.WithTimeout(with(t), 3*time.Second) // by then the application has the call
 		defer cancel()
 		if _, err := c.call(ctx, "Wait", ""); status.Code(err) != codes.DeadlineExceeded {
 			t.Errorf("deadline: %v", err)
