@@ -68,7 +68,7 @@ func FuzzAnswer(f *testing.F) {
 			failed := <-served
 			method, _, _ := strings.Cut(request, " ")
 			checkAnswer(t, method, all, data, failed)
-		case <-time.After(10 * time.Second):
+		case <-time.After(hang):
 			t.Fatal("the exchange hangs")
 		}
 	})

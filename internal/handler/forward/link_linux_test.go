@@ -42,6 +42,7 @@ func TestIdleConnectionsMustBeSilent(t *testing.T) {
 					return nil, err
 				}
 				own, err := nc.(*net.TCPConn).File() // the engine takes nc over
+				t.Cleanup(func() { own.Close() })
 				conns <- own
 				return nc, err
 			}))
@@ -51,7 +52,6 @@ func TestIdleConnectionsMustBeSilent(t *testing.T) {
 			client.wantDateless(ok)
 			(<-first).send("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison")
 			idle := <-conns
-			defer idle.Close()
 			r.until("the bytes have arrived", func() bool { return readable(t, idle) })
 			client.send(method + " / HTTP/1.1\r\nHost: a\r\n\r\n")
 			client.wantDateless(ok)

@@ -20,7 +20,7 @@ const (
 func tunnelled(t *testing.T, play func(*peer), opts ...option) (r *rig, client *peer, lingering *atomic.Int32) {
 	t.Helper()
 	lingering = new(atomic.Int32)
-	opts = append(opts, timeout(2*time.Second), linger(func() func() {
+	opts = append(opts, timeout(20*time.Second), linger(func() func() {
 		lingering.Add(1)
 		return func() { lingering.Add(-1) }
 	}))

@@ -223,7 +223,7 @@ func TestLargeUploads(t *testing.T) {
 					p.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n")
 					p.send(sum(body))
 				}
-			}, timeout(5*time.Second))
+			}, timeout(hang))
 			client := r.client()
 			const times = 6
 			for range times {
@@ -262,7 +262,7 @@ func TestEcho(t *testing.T) {
 				} else {
 					p.send(p.chunked())
 				}
-			}, timeout(5*time.Second))
+			}, timeout(hang))
 			client := r.client()
 			go func() {
 				client.send("POST / HTTP/1.1\r\nHost: a\r\n" + framing + "\r\n\r\n")
@@ -316,7 +316,7 @@ func TestEarlyResponse(t *testing.T) {
 					p.head()
 					p.send(ok)
 				}
-			}, timeout(3*time.Second))
+			}, timeout(hang))
 			client := r.client()
 			body := strings.Repeat("b", c.length)
 			client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: " + strconv.Itoa(c.length) + "\r\n\r\n" + body[:c.first])
@@ -369,7 +369,7 @@ func TestClientFailsDuringUpload(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, func(p *peer) {
 				io.Copy(io.Discard, p.r) // never answers
-			}, append(c.opts, timeout(5*time.Second))...)
+			}, append(c.opts, timeout(hang))...)
 			client := r.client()
 			client.send(c.send)
 			if c.end {
@@ -426,7 +426,7 @@ func TestApplicationFailsDuringUpload(t *testing.T) {
 				if c.reset {
 					p.reset()
 				}
-			}, timeout(5*time.Second))
+			}, timeout(hang))
 			client := r.client()
 			client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 30000000\r\n\r\nhello") // and goes on only then
 			head, _ := client.message()
