@@ -166,6 +166,19 @@ func (r *rig) until(what string, ok func() bool) {
 	}
 }
 
+// reuses repeats an exchange with a body until a connection to the application
+// has carried two. A response that overtakes the news that the body has been sent
+// counts as early, and then its connection is not trusted again.
+func (r *rig) reuses(exchange func()) {
+	r.t.Helper()
+	n := int32(0)
+	r.until("a connection to the application is used again", func() bool {
+		exchange()
+		n++
+		return r.conns.Load() < n
+	})
+}
+
 func (r *rig) accept(play func(*peer)) {
 	for {
 		nc, err := r.app.Accept()

@@ -22,7 +22,7 @@ const expect = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-c
 func TestContinueAsked(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, func(p *peer) {
-		for range 2 {
+		for p.more() {
 			if head := p.head(); !strings.Contains(head, "\r\nExpect: 100-continue\r\n") {
 				p.fail("got %q, without the question", head)
 			}
@@ -30,17 +30,14 @@ func TestContinueAsked(t *testing.T) {
 			p.want("hello")
 			p.send(ok)
 		}
-		p.ends()
 	})
 	client := r.client()
-	for range 2 { // both connections are used again
+	r.reuses(func() {
 		client.send(expect)
 		client.want("HTTP/1.1 100 Continue\r\n\r\n")
 		client.send("hello")
 		client.wantDateless(ok)
-	}
-	client.close()
-	r.channel.Close()
+	})
 }
 
 func TestContinueRefused(t *testing.T) {
@@ -164,7 +161,7 @@ func TestUploadsStream(t *testing.T) {
 				}
 			})
 			client := r.client()
-			for range 2 {
+			r.reuses(func() {
 				client.send("POST / HTTP/1.1\r\nHost: a\r\n" + c.field + "\r\n\r\n")
 				for _, piece := range []string{"one", "two", "thr"} {
 					if name == "chunked" {
@@ -180,10 +177,7 @@ func TestUploadsStream(t *testing.T) {
 					client.send("0\r\nX-Sum: 9\r\n\r\n")
 				}
 				client.wantDateless(ok)
-			}
-			if n := r.conns.Load(); n != 1 {
-				t.Errorf("%d connections to the application, want 1 for both", n)
-			}
+			})
 		})
 	}
 }
@@ -225,18 +219,12 @@ func TestLargeUploads(t *testing.T) {
 				}
 			}, timeout(hang))
 			client := r.client()
-			const times = 6
-			for range times {
+			r.reuses(func() {
 				go client.send(message)
 				if _, body := client.message(); body != sum(data) {
 					t.Errorf("sum %s, want %s", body, sum(data))
 				}
-			}
-			// A response that overtakes the news that the body has been sent
-			// counts as early, and then the connection is not trusted again.
-			if n := r.conns.Load(); n == times {
-				t.Errorf("%d connections to the application, one for each", n)
-			}
+			})
 		})
 	}
 }
