@@ -221,10 +221,9 @@ func TestTwoSchemes(t *testing.T) {
 			t.Errorf("%s: TLS %v", s.URL, s.TLS)
 		}
 	}
-	port := g.Bindings[0].Port
 	g.Close()
-	_, err = Open(mustParse(t, fmt.Sprintf("http://127.0.0.1:%d", port), fmt.Sprintf("https://a.test:%d", port), fmt.Sprintf("https://*:%d", port)))
-	want := fmt.Sprintf("listen on https://a.test:%[1]d: port %[1]d is that of http://127.0.0.1:%[1]d: http and https need a port each", port)
+	_, err = new(system).open(t, "http://127.0.0.1:80", "https://a.test:80", "https://*:80")
+	const want = "listen on https://a.test:80: port 80 is that of http://127.0.0.1:80: http and https need a port each"
 	if err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("%v, want %q", err, want)
 	}
