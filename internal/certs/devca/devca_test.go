@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -151,8 +152,8 @@ func TestIssue(t *testing.T) {
 			t.Errorf("%q: another one the second time", name)
 		}
 	}
-	for range 3 * mostNames {
-		if _, err := a.Issue(strings.Repeat("a", 1+len(a.issued)%60) + time.Now().Format(".150405000000000.") + "localhost"); err != nil {
+	for i := range 2 * mostNames {
+		if _, err := a.Issue(fmt.Sprint("n", i, ".localhost")); err != nil {
 			t.Fatal(err)
 		}
 	}
