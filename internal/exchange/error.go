@@ -36,8 +36,9 @@ type Error struct {
 	Close bool
 
 	// Resend says that the same exchange may be served again without harm:
-	// nothing of it has reached an application, or it may be sent twice.
-	Resend bool
+	// nothing of it has reached an application, which Unsent tells, or it may
+	// be sent twice.
+	Resend, Unsent bool
 
 	// Code is the HTTP/2 error code that a response which was begun is cut
 	// with; 0 stands for an internal error. Told says instead that

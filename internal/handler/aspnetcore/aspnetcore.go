@@ -38,30 +38,42 @@ type Settings struct {
 // Handler returns the handler. It is safe for concurrent use.
 func Handler(set Settings) exchange.Handler {
 	return exchange.HandlerFunc(func(x *exchange.Exchange) error {
-		for resent := false; ; resent = true {
-			again, err := serve(&set, x)
-			if err == nil || resent || !again {
+		for n, sent := 1, false; ; n++ {
+			err := serve(&set, x)
+			if err == nil || x.Response.Started {
 				return err
 			}
+			e := exchange.AsError(err)
+			if !e.Resend || sent && !e.Unsent || n == attempts {
+				return err
+			}
+			sent = sent || !e.Unsent
 		}
 	})
 }
+
+// attempts is how often an exchange is served at most: once, once more, and
+// once again where it did not reach the application one of these times. A dead
+// worker refuses a connection, and only by that may its death become known.
+const attempts = 3
 
 // deathNotice is how long a failed exchange waits to learn whether its worker
 // has died: the broken connection may arrive before the news of the death,
 // and a second attempt with the same dead worker would be in vain.
 const deathNotice = 250 * time.Millisecond
 
-func serve(set *Settings, x *exchange.Exchange) (again bool, err error) {
+// serve borrows a worker and lets it answer. Where x may be served again, it
+// returns when that makes sense.
+func serve(set *Settings, x *exchange.Exchange) error {
 	w, err := set.Acquire((*client)(x))
 	if err != nil {
 		x.WhenGone(nil)
-		return false, err
+		return err
 	}
 	defer w.Release()
 	err = w.Serve(x)
 	if err == nil || x.Response.Started || !exchange.AsError(err).Resend {
-		return false, err
+		return err
 	}
 	x.Detach()
 	timer := time.NewTimer(deathNotice)
@@ -70,7 +82,7 @@ func serve(set *Settings, x *exchange.Exchange) (again bool, err error) {
 	case <-w.Gone():
 	case <-timer.C:
 	}
-	return true, err
+	return err
 }
 
 // client is an exchange seen as a context that ends when its client goes.

@@ -34,6 +34,8 @@ func (s *script) Serve(x *exchange.Exchange) error {
 
 func resend() error { return &exchange.Error{Status: 502, SubStatus: 3, Resend: true} }
 
+func unsent() error { return &exchange.Error{Status: 502, SubStatus: 3, Resend: true, Unsent: true} }
+
 func TestServesAgainOnlyWhereThatDoesNoHarm(t *testing.T) {
 	final := &exchange.Error{Status: 502, SubStatus: 3}
 	for name, c := range map[string]struct {
@@ -44,6 +46,10 @@ func TestServesAgainOnlyWhereThatDoesNoHarm(t *testing.T) {
 		"answers":                  {script{}, 1, false},
 		"may be sent again":        {script{errs: []error{resend()}}, 2, false},
 		"only once":                {script{errs: []error{resend(), resend()}}, 2, true},
+		"not reached after that":   {script{errs: []error{resend(), unsent()}}, 3, false},
+		"not reached before that":  {script{errs: []error{unsent(), resend()}}, 3, false},
+		"not reached, and twice":   {script{errs: []error{unsent(), resend(), resend()}}, 3, true},
+		"never reached":            {script{errs: []error{unsent(), unsent(), unsent()}}, 3, true},
 		"may not be sent again":    {script{errs: []error{final}}, 1, true},
 		"response already begun":   {script{errs: []error{resend()}, started: true}, 1, true},
 		"an error of another kind": {script{errs: []error{errors.New("no")}}, 1, true},

@@ -186,7 +186,7 @@ func (f *Failure) clients() *exchange.Error {
 
 // applications is the error of a failure of the application.
 func (f *Failure) applications(resend bool) *exchange.Error {
-	return &exchange.Error{Status: 502, SubStatus: 3, Op: "forward", Err: f, Resend: resend}
+	return &exchange.Error{Status: 502, SubStatus: 3, Op: "forward", Err: f, Resend: resend, Unsent: resend && !f.Sent}
 }
 
 // mayResend is the rule of the design: everything may be sent again when no

@@ -107,6 +107,9 @@ func TestResend(t *testing.T) {
 				if e.Resend != want {
 					t.Errorf("%s with body %q: resend %v, want %v (%v)", q.method, q.body, e.Resend, want, e)
 				}
+				if e.Unsent != (want && !f.Sent) {
+					t.Errorf("%s with body %q: unsent %v (%+v)", q.method, q.body, e.Unsent, f)
+				}
 				if e.Status != 502 || e.SubStatus != 3 || f.Side != forward.Application {
 					t.Errorf("%s with body %q: error %v", q.method, q.body, e)
 				}
@@ -149,8 +152,8 @@ func TestRefusedIsTold(t *testing.T) {
 	x, _ := exchangetest.New("POST", "/")
 	e := exchange.AsError(r.channel.Serve(x))
 	var f *forward.Failure
-	if !errors.As(e, &f) || !e.Resend || f.Phase != forward.Connect {
-		t.Fatalf("error %v (resend %v)", e, e.Resend)
+	if !errors.As(e, &f) || !e.Resend || !e.Unsent || f.Phase != forward.Connect {
+		t.Fatalf("error %v (resend %v, unsent %v)", e, e.Resend, e.Unsent)
 	}
 	if told.Load() != 1 {
 		t.Errorf("told %d times, want once", told.Load())
