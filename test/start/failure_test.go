@@ -52,8 +52,8 @@ var failures = []failure{
 	},
 	{
 		name:   "NeverListens",
-		config: harness.WebConfig{Env: map[string]string{"APP_START": "never"}, Attrs: map[string]string{"startupTimeLimit": "1"}},
-		page:   []string{"listen", "fixture: main entered"},
+		config: harness.WebConfig{Env: map[string]string{"APP_START": "never"}, Attrs: map[string]string{"startupTimeLimit": "4"}},
+		page:   []string{"listen", "fixture: main entered"}, // which it has to come to in time
 	},
 	{
 		name:    "MissingLibrary",
@@ -158,7 +158,7 @@ func TestWrongAddress(t *testing.T) {
 	addr := ln.Addr().String()
 	ln.Close()
 	h := harness.Go().Start(t, harness.WebConfig{
-		Attrs: map[string]string{"startupTimeLimit": "1"},
+		Attrs: map[string]string{"startupTimeLimit": "4"}, // by then it has to listen there
 		Env:   map[string]string{"APP_START": "address:" + addr},
 	}.Use(t))
 	r := h.Get("/")
@@ -199,8 +199,8 @@ func TestFailureIsNotForEver(t *testing.T) {
 func TestWaitersShareAFailure(t *testing.T) {
 	t.Parallel()
 	h := harness.Go().Start(t, harness.WebConfig{
-		Attrs: map[string]string{"startupTimeLimit": "1"}, Env: map[string]string{"APP_START": "never"},
-	}.Use(t))
+		Attrs: map[string]string{"startupTimeLimit": "3"}, Env: map[string]string{"APP_START": "never"},
+	}.Use(t)) // by then all have to wait
 	const n = 20
 	got := make(chan string, n)
 	for range n {
@@ -218,6 +218,7 @@ func TestWaitersShareAFailure(t *testing.T) {
 			t.Errorf("answered %s, want 502", s)
 		}
 	}
+	h.Stop() // its log is whole
 	if starts := len(h.Event(1020)); starts != 1 {
 		t.Errorf("%d failed starts for %d requests at once, want 1", starts, n)
 	}
