@@ -205,7 +205,7 @@ func TestProcessesPerApplicationTest(t *testing.T) {
 
 func TestStartupTimeLimitTest(t *testing.T) {
 	t.Parallel()
-	for limit, want := range map[string]int{"10": 200, "1": 502} {
+	for limit, want := range map[string]int{"60": 200, "1": 502} {
 		t.Run(limit, func(t *testing.T) {
 			t.Parallel()
 			h := start(t, harness.WebConfig{
@@ -220,12 +220,15 @@ func TestStartupTimeLimitTest(t *testing.T) {
 
 func TestRequestTimeoutTest(t *testing.T) {
 	t.Parallel()
-	for limit, want := range map[string]int{"00:00:10": 200, "00:00:01": 502} {
-		t.Run(strings.ReplaceAll(limit, ":", ""), func(t *testing.T) {
+	for _, c := range []struct {
+		limit, target string
+		want          int
+	}{{"00:01:00", "/slow?ms=2500", 200}, {"00:00:01", "/hang?id=0", 502}} {
+		t.Run(strings.ReplaceAll(c.limit, ":", ""), func(t *testing.T) {
 			t.Parallel()
-			h := start(t, harness.WebConfig{Attrs: map[string]string{"requestTimeout": limit}})
-			if r := h.Get("/slow?ms=2500"); r.StatusCode != want {
-				t.Errorf("limit %s, handler 2.5 s: answered %d, want %d", limit, r.StatusCode, want)
+			h := start(t, harness.WebConfig{Attrs: map[string]string{"requestTimeout": c.limit}})
+			if r := h.Get(c.target); r.StatusCode != c.want {
+				t.Errorf("limit %s: %s answered %d, want %d", c.limit, c.target, r.StatusCode, c.want)
 			}
 		})
 	}
@@ -239,10 +242,10 @@ func TestShutdownTimeLimitTest(t *testing.T) {
 		event                    int
 		text                     string
 	}{
-		{"ZeroKillsAtOnce", "0", "", "5000", 0, 3 * time.Second, 0, ""},
-		{"LimitCutsShort", "1", "", "20000", 900 * time.Millisecond, 8 * time.Second, 1005, ""},
-		{"EnoughTime", "10", "", "1500", 1400 * time.Millisecond, 8 * time.Second, 1006, "202"},
-		{"WithoutMiddleware", "10", "plain", "0", 0, 5 * time.Second, 1006, "200"},
+		{"ZeroKillsAtOnce", "0", "", "60000", 0, 20 * time.Second, 0, ""},
+		{"LimitCutsShort", "1", "", "60000", 900 * time.Millisecond, 20 * time.Second, 1005, ""},
+		{"EnoughTime", "25", "", "1500", 1400 * time.Millisecond, 20 * time.Second, 1006, "202"},
+		{"WithoutMiddleware", "60", "plain", "0", 0, 20 * time.Second, 1006, "200"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

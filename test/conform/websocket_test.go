@@ -63,16 +63,17 @@ func TestWebReadBeforeUpgrade(t *testing.T) {
 func TestCanSendAndReceieveData(t *testing.T) {
 	t.Parallel()
 	h := dotnetApp(t)
-	ctx, cancel := context.WithTimeout(t.Context(), harness.Limit)
-	defer cancel()
 	c := h.WebSocket("/ws", nil)
 	for i := range 1000 {
-		echo(ctx, t, c, fmt.Sprintf("round %d", i))
+		echo(t, c, fmt.Sprintf("round %d", i))
 	}
 }
 
-func echo(ctx context.Context, t *testing.T, c *websocket.Conn, text string) {
+// echo sends a message and reads it back, for which it has harness.Limit.
+func echo(t *testing.T, c *websocket.Conn, text string) {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), harness.Limit)
+	defer cancel()
 	if err := c.Write(ctx, websocket.MessageText, []byte(text)); err != nil {
 		t.Fatalf("write: %v", err)
 	}
@@ -91,9 +92,7 @@ func TestAttemptCompressionWorks(t *testing.T) {
 			if got := r.Header.Get("Sec-WebSocket-Extensions"); r.StatusCode != 101 || got != "" {
 				t.Errorf("answered %d with extensions %q, want none", r.StatusCode, got)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), harness.Limit)
-			defer cancel()
-			echo(ctx, t, h.WebSocket("/ws", &websocket.DialOptions{CompressionMode: websocket.CompressionContextTakeover}), strings.Repeat("z", 5000))
+			echo(t, h.WebSocket("/ws", &websocket.DialOptions{CompressionMode: websocket.CompressionContextTakeover}), strings.Repeat("z", 5000))
 		})
 	}
 }
@@ -147,7 +146,7 @@ func TestWebSocketTest(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), harness.Limit)
 	defer cancel()
 	c := h.WebSocket("/ws", nil)
-	echo(ctx, t, c, strings.Repeat("hello", 100))
+	echo(t, c, strings.Repeat("hello", 100))
 	if err := c.Close(websocket.StatusNormalClosure, "client is done"); err != nil {
 		t.Errorf("close by the client: %v", err)
 	}
