@@ -14,13 +14,11 @@ import (
 // upgradeCases are about WebSockets.
 var upgradeCases = []exchangeCase{
 	{name: "WebSocketEcho", webSocket: true, run: func(t *testing.T, h *harness.Host, app harness.App) {
-		ctx, cancel := context.WithTimeout(t.Context(), harness.Limit)
-		defer cancel()
 		c := h.WebSocket("/ws", nil)
 		for i := range 1000 {
-			echo(ctx, t, c, websocket.MessageText, fmt.Sprintf("message %d", i))
+			echo(t, c, websocket.MessageText, fmt.Sprintf("message %d", i))
 		}
-		echo(ctx, t, c, websocket.MessageBinary, string(harness.Pattern(60_000)))
+		echo(t, c, websocket.MessageBinary, string(harness.Pattern(60_000)))
 		if err := c.Close(websocket.StatusNormalClosure, "done"); err != nil {
 			t.Errorf("close: %v", err)
 		}
@@ -55,10 +53,8 @@ var upgradeCases = []exchangeCase{
 		}
 	}},
 	{name: "WebSocketOffersCompression", webSocket: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
-		ctx, cancel := context.WithTimeout(t.Context(), harness.Limit)
-		defer cancel()
 		ws := h.WebSocket("/ws", &websocket.DialOptions{CompressionMode: websocket.CompressionContextTakeover})
-		echo(ctx, t, ws, websocket.MessageText, strings.Repeat("works all the same ", 100))
+		echo(t, ws, websocket.MessageText, strings.Repeat("works all the same ", 100))
 	}},
 	{name: "WebSocketHandshake", framing: true, webSocket: true, run: func(t *testing.T, h *harness.Host, _ harness.App) {
 		c := h.Dial()
@@ -93,8 +89,11 @@ func upgrade(target string, fields ...string) string {
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" + strings.Join(append(fields, ""), "\r\n") + "\r\n"
 }
 
-func echo(ctx context.Context, t *testing.T, c *websocket.Conn, kind websocket.MessageType, text string) {
+// echo sends a message and reads it back, for which it has harness.Limit.
+func echo(t *testing.T, c *websocket.Conn, kind websocket.MessageType, text string) {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), harness.Limit)
+	defer cancel()
 	if err := c.Write(ctx, kind, []byte(text)); err != nil {
 		t.Fatalf("write: %v", err)
 	}
