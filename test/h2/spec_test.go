@@ -32,7 +32,7 @@ func TestSpec(t *testing.T) {
 		t.Run(h.Scheme(), func(t *testing.T) {
 			t.Parallel()
 			host, port, _ := net.SplitHostPort(h.Addr())
-			c := &config.Config{Host: host, Path: "/", Timeout: 2 * time.Second, MaxHeaderLen: 4000, Strict: true,
+			c := &config.Config{Host: host, Path: "/", Timeout: harness.Limit, MaxHeaderLen: 4000, Strict: true,
 				TLS: h.Scheme() == "https", Insecure: true}
 			c.Port, _ = strconv.Atoi(port)
 			n := 0
