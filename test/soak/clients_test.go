@@ -490,10 +490,11 @@ func (c *client) multiplex() *http.Client {
 // multiplexing asks and uploads on many streams at once.
 func multiplexing(c *client) error {
 	answers := make(chan error)
+	over := c.multiplex()
 	const streams = 8
 	for range streams {
 		path, body := c.name(), c.body(20_000)
-		go func() { answers <- c.stream(path, body) }()
+		go func() { answers <- c.stream(over, path, body) }()
 	}
 	var first error
 	for range streams {
@@ -505,7 +506,7 @@ func multiplexing(c *client) error {
 }
 
 // stream has a body echoed, or asks for a path.
-func (c *client) stream(path string, body []byte) error {
+func (c *client) stream(over *http.Client, path string, body []byte) error {
 	target, in := c.host.URL+path, io.Reader(nil)
 	if len(body)%2 == 0 {
 		target, in = c.host.URL+"/echo", bytes.NewReader(body)
@@ -514,7 +515,7 @@ func (c *client) stream(path string, body []byte) error {
 	if err != nil {
 		return err
 	}
-	resp, err := c.multiplex().Do(req)
+	resp, err := over.Do(req)
 	if err != nil {
 		return err
 	}
