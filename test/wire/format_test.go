@@ -15,7 +15,7 @@ import (
 type wireCase struct {
 	name  string
 	place string // file and line, for messages
-	whole bool   // played in one way only: the outcome depends on how the bytes arrive
+	whole bool   // played in one way only: the outcome depends on how, and when, the bytes arrive
 	steps []step // of the client, in order
 	// scripts are the steps of the backend, one list for each request that
 	// reaches it; a request beyond them is read and answered.

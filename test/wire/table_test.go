@@ -23,7 +23,9 @@ const leastCases = 900
 
 // TestTable plays every case of cases/*.txt against a host, each file against
 // one of its own. A case is played twice: with each write as the case has it,
-// and with the same bytes in pieces of a few. The outcome must be the same.
+// and with the same bytes in pieces of a few. The outcome must be the same. One
+// that is about time is played in one way, and again where a process may have
+// stood still for longer than it has time.
 func TestTable(t *testing.T) {
 	t.Parallel()
 	files, _ := filepath.Glob("cases/*.txt")
@@ -36,9 +38,18 @@ func TestTable(t *testing.T) {
 			r := newRig(t)
 			for _, c := range cases {
 				t.Run(c.name, func(t *testing.T) {
-					r.play(t, c, false)
-					if !c.whole && !t.Failed() {
-						r.play(t, c, true)
+					problems := r.play(t, c, false)
+					switch {
+					case !c.whole && len(problems) == 0:
+						problems = r.play(t, c, true)
+					case c.whole:
+						for tries := 1; tries < 3 && len(problems) > 0; tries++ {
+							t.Logf("played again, because %s", strings.Join(problems, "\n"))
+							problems = r.play(t, c, false)
+						}
+					}
+					for _, p := range problems {
+						t.Error(p)
 					}
 				})
 			}
@@ -128,16 +139,16 @@ const (
 	sentinelSeen = "GET /sentinel HTTP/1.1\r\nHost: a\r\n" + ours + "\r\n\r\n"
 )
 
-// play runs a case and checks what it expects, and what is expected of all.
-func (r *rig) play(t *testing.T, c *wireCase, pieces bool) {
+// play runs a case and returns where what it expects, or what is expected of
+// all, does not hold.
+func (r *rig) play(t *testing.T, c *wireCase, pieces bool) (problems []string) {
 	t.Helper()
 	problem := func(format string, a ...any) {
-		t.Helper()
 		how := ""
 		if pieces {
 			how = " (sent in pieces)"
 		}
-		t.Errorf("%s%s: %s", c.place, how, fmt.Sprintf(format, a...))
+		problems = append(problems, fmt.Sprintf("%s%s: %s", c.place, how, fmt.Sprintf(format, a...)))
 	}
 	r.prompt(t, c.scripts)
 	cl := dial(t, r.h.Addr(), pieces)
@@ -154,7 +165,7 @@ func (r *rig) play(t *testing.T, c *wireCase, pieces bool) {
 	seen, err := r.collect(t, cl)
 	if err != nil {
 		problem("the backend: %v", err)
-		return
+		return problems
 	}
 	for _, err := range []error{account(cl, seen), onePath(seen)} {
 		if err != nil {
@@ -173,6 +184,7 @@ func (r *rig) play(t *testing.T, c *wireCase, pieces bool) {
 	if got.String() != wanted {
 		problem("the backend got\n%s\nwant\n%s", quote(got.String()), quote(wanted))
 	}
+	return problems
 }
 
 // quote shows bytes line by line.
