@@ -5,7 +5,9 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -71,11 +73,14 @@ func TestParkIsWoken(t *testing.T) {
 		t.Parallel()
 		o := newOwner()
 		c, peer := adopted(t, w, o)
-		if !c.Park(3*Tick) || !c.Unpark() || c.Unpark() {
+		if !c.Park(time.Minute) || !c.Unpark() || c.Unpark() {
 			t.Error("a parked connection is taken back once")
 		}
 		peer.Write([]byte("x"))
-		time.Sleep(6 * Tick)
+		w.mu.Lock()
+		c.look(time.Now().Add(time.Hour).UnixNano(), false)
+		w.mu.Unlock()
+		time.Sleep(3 * Tick)
 		if n := o.woken.Load(); n != 0 {
 			t.Errorf("taken back, and woken %d times", n)
 		}
@@ -355,7 +360,7 @@ func TestWatcherEnds(t *testing.T) {
 // are not.
 func TestParkLeavesLeftovers(t *testing.T) {
 	t.Parallel()
-	w := newWatcher(t)
+	w := still(t, 1)
 	c, _ := adopted(t, w, newOwner())
 	if !c.Park(time.Minute) || w.left.behind.Load() != 1 {
 		t.Errorf("parked %d, want 1", w.left.behind.Load())
@@ -373,20 +378,22 @@ func TestParkLeavesLeftovers(t *testing.T) {
 // After a crowd has parked, the sweeper gives memory back by itself.
 func TestWatcherTidies(t *testing.T) {
 	t.Parallel()
-	w := &Watcher{done: make(chan struct{})}
-	tidied := make(chan struct{}, 10)
-	w.tidy = func() { tidied <- struct{}{} }
-	w.left.behind.Store(crowd)
-	w.wait.Go(w.sweep)
-	select {
-	case <-tidied:
-	case <-time.After(10 * time.Second):
-		t.Error("nothing was given back")
-	}
-	w.Close()
-	if len(tidied) > 0 {
-		t.Error("given back twice")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		w := &Watcher{done: make(chan struct{})}
+		var tidied atomic.Int32
+		w.tidy = func() { tidied.Add(1) }
+		w.left.behind.Store(crowd)
+		w.wait.Go(w.sweep)
+		time.Sleep(quiet)
+		if n := tidied.Load(); n != 0 {
+			t.Errorf("given back %d times while the crowd may come again", n)
+		}
+		time.Sleep(time.Minute)
+		w.Close()
+		if n := tidied.Load(); n != 1 {
+			t.Errorf("given back %d times, want once", n)
+		}
+	})
 }
 
 // A connection parks with part of a record in its layer, holds no buffer

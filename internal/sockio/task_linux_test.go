@@ -40,21 +40,29 @@ func onTask(t *testing.T, w *Watcher, do func(*Conn)) (peer *net.TCPConn, done c
 	return b, o.done
 }
 
-// one returns a watcher with a single loop.
-func one(t *testing.T) *Watcher {
-	w := newWatcher(t)
-	for _, l := range w.loops[1:] {
-		l.close()
-		l.release()
+// still returns a watcher with so many loops and without a sweeper: no task is
+// detached because the machine did not let it run for a tick.
+func still(t *testing.T, loops int) *Watcher {
+	t.Helper()
+	w, err := prepare(loops)
+	if err != nil {
+		t.Fatal(err)
 	}
-	w.loops = w.loops[:1]
+	t.Cleanup(w.Close)
 	return w
+}
+
+// arrived waits until the system has brought to c what its peer has written: that
+// may take longer than a loop takes for its turns.
+func arrived(t *testing.T, c *Conn) {
+	t.Helper()
+	eventually(t, "the arrival of bytes", func() bool { return !c.Alive() })
 }
 
 // Two tasks of one loop wait for their sockets at the same time.
 func TestTasksTakeTurns(t *testing.T) {
 	t.Parallel()
-	w := one(t)
+	w := still(t, 1)
 	var at [2]atomic.Int32
 	echo := func(i int) func(*Conn) {
 		return func(c *Conn) {
@@ -92,21 +100,27 @@ func TestTasksTakeTurns(t *testing.T) {
 // A task that was detached may wait for what another one of its loop does.
 func TestDetach(t *testing.T) {
 	t.Parallel()
-	w := one(t)
 	for name, detach := range map[string]func(*Conn){
 		"when asked":   func(c *Conn) { c.Task().Detach() },
 		"twice":        func(c *Conn) { c.Task().Detach(); c.Task().Detach() },
 		"by the watch": func(*Conn) {}, // after a tick or two, because the loop stands still
 	} {
 		t.Run(name, func(t *testing.T) {
+			w := still(t, 1)
+			if name == "by the watch" {
+				w.wait.Go(w.sweep)
+			}
 			other := make(chan struct{})
 			var b [1]byte
 			peer, done := onTask(t, w, func(c *Conn) {
-				detach(c)
-				<-other
-				if c.task.state.Load() != taskDetached {
-					t.Error("waited on its loop")
+				if detach(c); name == "by the watch" {
+					<-other
 				}
+				if c.task.state.Load() != taskDetached {
+					t.Error("waits on its loop")
+					return
+				}
+				<-other
 				for range 2 { // it can wait for its socket all the same
 					if _, err := c.Read(b[:]); err != nil {
 						t.Error(err)
@@ -125,10 +139,7 @@ func TestDetach(t *testing.T) {
 // waits for.
 func TestTaskWaitsForASocketOfAnotherLoop(t *testing.T) {
 	t.Parallel()
-	w := newWatcher(t)
-	if len(w.loops) < 2 {
-		t.Skip("one processor has one loop")
-	}
+	w := still(t, 2)
 	links := map[*loop]*Conn{}
 	for len(links) < 2 {
 		c, _ := adopted(t, w, nil)
@@ -207,7 +218,7 @@ func TestTasksEnd(t *testing.T) {
 // looking at the other connections.
 func TestPassLetsTheLoopLook(t *testing.T) {
 	t.Parallel()
-	w := one(t)
+	w := still(t, 1)
 	var served atomic.Bool
 	a, b := sockets(t)
 	other := &work{do: func(*Conn) { served.Store(true) }, done: make(chan struct{})}
@@ -242,7 +253,7 @@ func (pit) Write(p []byte) (int, error) { return len(p), nil }
 // its loop run.
 func TestWriteLeavesTurns(t *testing.T) {
 	t.Parallel()
-	w := one(t)
+	w := still(t, 1)
 	var served atomic.Bool
 	a, b := sockets(t)
 	other := &work{do: func(*Conn) { served.Store(true) }, done: make(chan struct{})}
@@ -254,6 +265,7 @@ func TestWriteLeavesTurns(t *testing.T) {
 	_, done := onTask(t, w, func(c *Conn) {
 		c.Through(pit{})
 		b.Write([]byte("1"))
+		arrived(t, other.c)
 		for n := 0; !served.Load(); {
 			k, _ := c.Write(make([]byte, 1000))
 			if n += k; n > 10*copyStep {
@@ -280,7 +292,7 @@ func (w foreign) Write(p []byte) (int, error) { w.used(); return w.Conn.Write(p)
 // does not stop the loop of a task that uses it.
 func TestTaskLeavesItsLoopForOtherConnections(t *testing.T) {
 	t.Parallel()
-	w := one(t)
+	w := still(t, 1)
 	for name, use := range map[string]func(*Conn, []byte) (int, error){"read": (*Conn).Read, "write": (*Conn).Write} {
 		near, far := net.Pipe()
 		_, done := onTask(t, w, func(c *Conn) {
@@ -312,7 +324,7 @@ func (o *counter) Gone() {}
 // passed in the same tick.
 func TestPostsTakeTurns(t *testing.T) {
 	t.Parallel()
-	w := one(t)
+	w := still(t, 1)
 	var all atomic.Int32
 	park := func(then func(int32)) (*Conn, *net.TCPConn) {
 		c, peer := adopted(t, w, &counter{&all, then})
@@ -322,12 +334,13 @@ func TestPostsTakeTurns(t *testing.T) {
 		return c, peer
 	}
 	read := make(chan int32, 1)
-	_, peer := park(func(n int32) { read <- n })
+	reader, peer := park(func(n int32) { read <- n })
 	var late []*Conn
 	for range 10 * mostPosted {
 		c, _ := park(func(n int32) {
 			if n == 1 {
 				peer.Write([]byte("x"))
+				arrived(t, reader)
 			}
 		})
 		late = append(late, c)

@@ -43,10 +43,19 @@ type Watcher struct {
 
 // NewWatcher starts a watcher. Close ends it.
 func NewWatcher() (*Watcher, error) {
+	w, err := prepare(runtime.GOMAXPROCS(0))
+	if err == nil {
+		w.wait.Go(w.sweep)
+	}
+	return w, err
+}
+
+// prepare returns a watcher with so many loops whose sweeper has yet to begin.
+func prepare(loops int) (*Watcher, error) {
 	w := &Watcher{done: make(chan struct{}), tidy: tidy, memory: memory{scarce: newScarce()}}
 	w.now.Store(time.Now().UnixNano())
 	w.buffers.New = func() any { return new([copySize]byte) }
-	for range runtime.GOMAXPROCS(0) {
+	for range loops {
 		l, err := newLoop(w)
 		if err != nil {
 			w.release()
@@ -57,7 +66,6 @@ func NewWatcher() (*Watcher, error) {
 			w.loops = append(w.loops, l)
 		}
 	}
-	w.wait.Go(w.sweep)
 	return w, nil
 }
 
