@@ -30,7 +30,7 @@ func secured(tb testing.TB, w *Watcher, o Owner) (*Conn, *tls.Conn, *tap) {
 		tb.Fatal(err)
 	}
 	c, peer := adopted(tb, w, o)
-	peer.SetDeadline(time.Now().Add(20 * time.Second))
+	peer.SetDeadline(time.Now().Add(time.Minute))
 	server := tls.Server(c.Transport(), &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}})
 	t := &tap{TCPConn: peer}
 	// The kind of a record can be seen from outside in TLS 1.2 alone.
@@ -178,7 +178,10 @@ func TestLayerDrained(t *testing.T) {
 	tap.let(-1)
 	var b [10]byte
 	for _, want := range []string{"one", "two", ""} {
-		c.LimitRead(1)
+		c.LimitRead(time.Minute)
+		if want == "" {
+			c.LimitRead(1)
+		}
 		n, err := c.Read(b[:])
 		if string(b[:n]) != want || (err == ErrLimit) != (want == "") || c.Drained() != (want == "") {
 			t.Errorf("%q, %v, drained %v", b[:n], err, c.Drained())
