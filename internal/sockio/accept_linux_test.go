@@ -90,7 +90,7 @@ func TestTakenListener(t *testing.T) {
 // Closing a listener ends an Accept that waits, and nobody listens from then on.
 func TestTakenListenerCloses(t *testing.T) {
 	t.Parallel()
-	l := takenListener(t, "tcp", "127.0.0.1:0")
+	l := takenListener(t, "tcp", "127.0.0.8:0") // nobody else is given its port
 	ended := make(chan error)
 	go func() {
 		_, err := l.Accept()
