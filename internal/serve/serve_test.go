@@ -85,7 +85,7 @@ func beginTLS(tb testing.TB, l net.Listener, config *tls.Config, set Settings, h
 	v := &host{Server: New(set, w, h), tb: tb, journal: j, watch: w}
 	v.Serve(Listener{Listener: l, URL: "http://test", TLS: config})
 	tb.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
 		if err := v.Shutdown(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 			tb.Errorf("shutdown: %v", err)
@@ -111,12 +111,16 @@ func onSockets(tb testing.TB, set Settings, h exchange.Handler) *host {
 		if err != nil {
 			tb.Fatal(err)
 		}
-		nc.SetDeadline(time.Now().Add(20 * time.Second))
+		nc.SetDeadline(time.Now().Add(hangs))
 		tb.Cleanup(func() { nc.Close() })
 		return nc
 	}
 	return v
 }
+
+// hangs is how long a client talks to a server at most: by then, on the busiest
+// machine, it is not busy but stuck.
+const hangs = 3 * time.Minute
 
 // inMemory starts a server whose connections are pipes, for fake time.
 func inMemory(tb testing.TB, set Settings, h exchange.Handler) *host {
@@ -184,7 +188,7 @@ func answered(tb testing.TB, r *bufio.Reader, method string) (*http.Response, st
 
 func eventually(tb testing.TB, what string, is func() bool) {
 	tb.Helper()
-	for end := time.Now().Add(10 * time.Second); !is(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !is(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			tb.Fatalf("%s did not happen", what)
 		}

@@ -497,7 +497,7 @@ func TestUpgradedConnectionRests(t *testing.T) {
 		if resp, err := http.ReadResponse(r, nil); err != nil || resp.StatusCode != 101 {
 			t.Fatalf("%v, %v", resp, err)
 		}
-		time.Sleep(24 * time.Hour)
+		time.Sleep(time.Hour)
 		io.WriteString(nc, "hello")
 		if err := <-ended; err != sockio.ErrLimit {
 			t.Errorf("writing to a client that reads nothing: %v", err)
