@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -262,27 +263,29 @@ func TestHTTP2Resend(t *testing.T) {
 					a.wants("DATA")
 				}
 			}
-			r := newRig(t, plays(func(a *h2app) {
-				a.wants("HEADERS 1")
-				body(a)
-				switch {
-				case a.n > 1:
-					a.ok(1)
-				case c.next == "another connection":
-					c.first(a)
-				default:
-					c.first(a)
-					a.wants(c.next)
+			synctest.Test(t, func(t *testing.T) { // a body that is held back is for a second
+				r := newRig(t, plays(func(a *h2app) {
+					a.wants("HEADERS 1")
 					body(a)
-					a.ok(3)
+					switch {
+					case a.n > 1:
+						a.ok(1)
+					case c.next == "another connection":
+						c.first(a)
+					default:
+						c.first(a)
+						a.wants(c.next)
+						body(a)
+						a.ok(3)
+					}
+					a.drain()
+				}), inMemory, overHTTP2)
+				client := r.client()
+				client.send(c.request)
+				if head := client.head(); !strings.HasPrefix(head, "HTTP/1.1 200 OK\r\n") {
+					t.Errorf("client got %q, failed %v", head, r.errs())
 				}
-				a.drain()
-			}), overHTTP2)
-			client := r.client()
-			client.send(c.request)
-			if head := client.head(); !strings.HasPrefix(head, "HTTP/1.1 200 OK\r\n") {
-				t.Errorf("client got %q, failed %v", head, r.errs())
-			}
+			})
 		})
 	}
 	for name, c := range map[string]struct {
