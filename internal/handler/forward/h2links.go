@@ -38,6 +38,7 @@ const h2Crowded = 16
 // open opens a stream for an exchange on one of the connections.
 func (s *h2links) open(k *call) error {
 	for {
+		seen := s.list.Load()
 		if l := s.choose(k.c.f.watch.Loops()); l != nil {
 			k.atHand()
 			if err := s.openOn(l, k); err != errNoStreams {
@@ -45,11 +46,11 @@ func (s *h2links) open(k *call) error {
 			}
 			continue
 		}
-		l, err := s.another(k)
+		l, err := s.another(k, seen)
 		switch {
 		case err != nil:
 			return err
-		case l == nil: // somebody else's, where there may be room
+		case l == nil: // there is one that was not seen, with room perhaps
 			continue
 		}
 		k.atHand()
@@ -102,11 +103,16 @@ func (s *h2links) isDialing() bool {
 	return s.dialing != nil
 }
 
-// another makes a connection for an exchange, or waits for the one that is being
-// made and returns nil. A client that goes ends the wait.
-func (s *h2links) another(k *call) (*h2link, error) {
+// another makes a connection for an exchange that has not found one in the list
+// as it was seen, or waits for the one that is being made and returns nil. A
+// client that goes ends the wait.
+func (s *h2links) another(k *call, seen *[]*h2link) (*h2link, error) {
 	c := k.c
 	s.mu.Lock()
+	if s.list.Load() != seen {
+		s.mu.Unlock()
+		return nil, nil // it has been made meanwhile
+	}
 	d := s.dialing
 	own := d == nil
 	if own {
