@@ -156,6 +156,8 @@ func (l *h2link) limit() error {
 		l.out.FlushAside()
 		l.sock.LimitRead(h2Tick)
 	case l.retired, l.h2.Leaving(), idle >= idleLink:
+		l.retired = true // nobody is to come before the end
+		l.count()
 		return errRetired
 	default:
 		l.sock.LimitRead(idleLink - idle)
@@ -323,10 +325,12 @@ func (l *h2link) end(err error) {
 		err = l.out.Dead
 	}
 	why := &http2.Error{Code: http2.NoError}
-	if (errors.As(err, &why) || err == errRetired) && l.out.Dead == nil && !l.out.Sending() {
+	if l.out.Dead == nil && (err == errRetired || errors.As(err, &why) && !l.out.Sending()) {
 		l.h2.GoAway(why)
 		l.sock.LimitWrite(goodbye)
-		l.out.Flush(false)
+		late := time.AfterFunc(goodbye, l.sock.Abort) // whoever sends already has another limit, or none
+		l.out.FlushAll()
+		late.Stop()
 	}
 	if l.out.Dead == nil {
 		l.out.Dead = err
