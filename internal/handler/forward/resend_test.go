@@ -147,10 +147,11 @@ func TestSentAgain(t *testing.T) {
 func TestRefusedIsTold(t *testing.T) {
 	t.Parallel()
 	var told atomic.Int32
-	r := newRig(t, nil, refused(func() { told.Add(1) }))
-	r.app.Close()
+	r := newRig(t, nil)
+	channel := r.forward.Channel(forward.Settings{Address: r.nobody(), Refused: func() { told.Add(1) }})
+	defer channel.Close()
 	x, _ := exchangetest.New("POST", "/")
-	e := exchange.AsError(r.channel.Serve(x))
+	e := exchange.AsError(channel.Serve(x))
 	var f *forward.Failure
 	if !errors.As(e, &f) || !e.Resend || !e.Unsent || f.Phase != forward.Connect {
 		t.Fatalf("error %v (resend %v, unsent %v)", e, e.Resend, e.Unsent)

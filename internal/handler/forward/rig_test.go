@@ -60,7 +60,6 @@ func timeout(d time.Duration) option {
 func linger(begin func() func()) option {
 	return func(_ *rig, s *forward.Settings) { s.Linger = begin }
 }
-func refused(f func()) option { return func(_ *rig, s *forward.Settings) { s.Refused = f } }
 func before(f func(*exchange.Exchange)) option {
 	return func(r *rig, _ *forward.Settings) { r.before = f }
 }
@@ -100,6 +99,12 @@ func newRig(t testing.TB, play func(*peer), opts ...option) *rig {
 	r.peers.Go(func() { r.accept(play) })
 	t.Cleanup(r.close)
 	return r
+}
+
+// nobody returns an address at which nobody listens, nor will: it is the near one
+// of a connection.
+func (r *rig) nobody() netip.AddrPort {
+	return r.client().nc.LocalAddr().(*net.TCPAddr).AddrPort()
 }
 
 func (r *rig) listen() net.Listener {

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/perchserver/perch/internal/handler/forward"
 )
 
 // The shutdown request of the module: spec 2.10.
@@ -62,8 +64,9 @@ func TestShutdown(t *testing.T) {
 func TestShutdownOfWhatDoesNotListen(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, nil)
-	r.app.Close()
-	if err := r.channel.Shutdown(t.Context()); err == nil || !strings.Contains(err.Error(), "refused") {
+	channel := r.forward.Channel(forward.Settings{Address: r.nobody()})
+	defer channel.Close()
+	if err := channel.Shutdown(t.Context()); err == nil || !strings.Contains(err.Error(), "refused") {
 		t.Errorf("error %v, want that the connection was refused", err)
 	}
 }
