@@ -56,7 +56,7 @@ type worker struct {
 
 func (w *worker) work(ctx context.Context, c testCase, addr string, end time.Time) {
 	const enough = 100 // of failures
-	for time.Now().Before(end) && ctx.Err() == nil && w.failed < enough {
+	for once := true; once || time.Now().Before(end) && ctx.Err() == nil && w.failed < enough; once = false {
 		begin := time.Now()
 		resumed, err := w.arrive(ctx, c, addr)
 		if err == nil && resumed != (c.load == returns) {
