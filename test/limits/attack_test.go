@@ -72,15 +72,7 @@ func TestAttacks(t *testing.T) {
 		harness.WriteFile(t, filepath.Join(dir, "web.config"), `<configuration><perch><limits `+limits+` /></perch></configuration>`)
 		return harness.Start(t, harness.Run{Dir: dir})
 	}
-	for _, c := range []struct {
-		name   string
-		host   func(*testing.T) *harness.Host
-		target string
-		flags  string
-		held   int
-		most   time.Duration // that others may wait longer for it
-		lasts  time.Duration // how long it is watched; 0: until it is over
-	}{
+	for _, s := range []siege{
 		{"slow headers", application, "/", "-H -t GET -i 1 -x 20", held, promise, 0},
 		{"slow body", application, "/upload", "-B -t POST -i 1 -x 20 -s 8192", held, promise, 0},
 		{"slow read", application, "/download?bytes=100000", "-X -n 1 -z 32 -w 512 -y 1024", held, promise, 0},
@@ -88,72 +80,93 @@ func TestAttacks(t *testing.T) {
 		{"slow read of a file", folder, "/large.bin", "-X -n 1 -z 32 -w 512 -y 1024", held, promise, 0},
 		{"ranges of a file", folder, "/index.html", "-R -t GET -a 5 -b 3000", 0, promise, 0},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			h, control := c.host(t), c.host(t)
-			for _, h := range []*harness.Host{h, control} { // what starts late has started
-				if _, err := probe(h, func(done int) bool { return done < 10 }); err != nil {
-					t.Fatal(err)
+		t.Run(s.name, func(t *testing.T) {
+			// What an attack does to others it does again. A processor that is
+			// taken from one of the two hosts alone makes that one look slow.
+			for tries := 1; ; tries++ {
+				under, beside := s.lay(t, program.Path)
+				got, want := at(under, 99), s.most+at(beside, 99)
+				if got <= want {
+					return
 				}
-			}
-			idle := harness.Descriptors(h.Pid)
-			memory := harness.Memory(h.Pid)
-
-			attack := attack(t, program.Path, h.URL+c.target, strings.Fields(c.flags))
-			most, peak := 0, int64(0)
-			over, begin := false, time.Now()
-			var beside []time.Duration
-			var besideErr error
-			done := make(chan struct{})
-			var wait sync.WaitGroup
-			wait.Go(func() {
-				beside, besideErr = probe(control, func(int) bool {
-					select {
-					case <-done:
-						return false
-					default:
-						return true
-					}
-				})
-			})
-			under, err := probe(h, func(int) bool {
-				peak = max(peak, harness.Memory(h.Pid)-memory)
-				now := harness.Descriptors(h.Pid) - idle
-				most = max(most, now)
-				switch {
-				case c.held == 0:
-					over = attack.ended()
-				case c.lasts > 0:
-					over = most >= c.held && time.Since(begin) >= c.lasts
-				default:
-					over = most >= c.held && now <= kept
+				t.Logf("one of a hundred other clients waited longer than %v, want %v: %v more than where nobody attacks", got, want, s.most)
+				if tries == 3 {
+					t.Error("others were kept waiting in three attacks of three")
+					return
 				}
-				return !over && time.Since(begin) < harness.Limit
-			})
-			pages, limit := tcpMemory(t)
-			close(done)
-			wait.Wait()
-			if err := errors.Join(err, besideErr); err != nil {
-				t.Fatal(err)
-			}
-			t.Logf("served in %v at the median, %v at the 99th of 100, %v at most; not attacked in %v, %v, %v; at most %d descriptors and %d MiB more",
-				at(under, 50), at(under, 99), at(under, 100), at(beside, 50), at(beside, 99), at(beside, 100), most, peak>>20)
-			if told := attack.stop(); most < c.held || c.held == 0 && !strings.Contains(told, "No open connections left") {
-				t.Fatalf("no attack: %d descriptors at once\n%s", most, told)
-			}
-			if !over {
-				t.Errorf("after %v the attack goes on: its connections are not closed at their limit", harness.Limit)
-			}
-			if c.lasts > 0 && pages >= limit {
-				t.Errorf("the kernel holds %d pages for TCP, and from %d on drops what comes", pages, limit)
-			}
-			if got, want := at(under, 99), c.most+at(beside, 99); got > want {
-				t.Errorf("one of a hundred other clients waited longer than %v, want %v: %v more than where nobody attacks", got, want, c.most)
-			}
-			if want := int64(max(most, attackers)) * perAttacker; peak > want {
-				t.Errorf("%d bytes of memory, want at most %d", peak, want)
 			}
 		})
 	}
+}
+
+// siege is one kind of attack.
+type siege struct {
+	name   string
+	host   func(*testing.T) *harness.Host
+	target string
+	flags  string
+	held   int
+	most   time.Duration // that others may wait longer for it
+	lasts  time.Duration // how long it is watched; 0: until it is over
+}
+
+// lay attacks a host, and returns how long others waited for it, and how long
+// those of a host beside it that nobody attacks.
+func (s *siege) lay(t *testing.T, program string) (under, beside []time.Duration) {
+	t.Helper()
+	h, control := s.host(t), s.host(t)
+	for range 10 { // what starts late has started
+		for _, h := range []*harness.Host{h, control} {
+			if r := h.Do("GET", "/", last, nil); r.StatusCode != 200 {
+				t.Fatalf("answered %d", r.StatusCode)
+			}
+		}
+	}
+	idle := harness.Descriptors(h.Pid)
+	memory := harness.Memory(h.Pid)
+
+	attack := attack(t, program, h.URL+s.target, strings.Fields(s.flags))
+	var underErr, besideErr error
+	done := make(chan struct{})
+	var wait sync.WaitGroup
+	wait.Go(func() { under, underErr = probe(h, done) })
+	wait.Go(func() { beside, besideErr = probe(control, done) })
+	most, peak := 0, int64(0)
+	over, begin := false, time.Now()
+	for tick := time.NewTicker(20 * time.Millisecond); !over && time.Since(begin) < harness.Limit; <-tick.C {
+		peak = max(peak, harness.Memory(h.Pid)-memory)
+		now := harness.Descriptors(h.Pid) - idle
+		most = max(most, now)
+		switch {
+		case s.held == 0:
+			over = attack.ended()
+		case s.lasts > 0:
+			over = most >= s.held && time.Since(begin) >= s.lasts
+		default:
+			over = most >= s.held && now <= kept
+		}
+	}
+	pages, limit := tcpMemory(t)
+	close(done)
+	wait.Wait()
+	if err := errors.Join(underErr, besideErr); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("served in %v at the median, %v at the 99th of 100, %v at most; not attacked in %v, %v, %v; at most %d descriptors and %d MiB more",
+		at(under, 50), at(under, 99), at(under, 100), at(beside, 50), at(beside, 99), at(beside, 100), most, peak>>20)
+	if told := attack.stop(); most < s.held || s.held == 0 && !strings.Contains(told, "No open connections left") {
+		t.Fatalf("no attack: %d descriptors at once\n%s", most, told)
+	}
+	if !over {
+		t.Errorf("after %v the attack goes on: its connections are not closed at their limit", harness.Limit)
+	}
+	if s.lasts > 0 && pages >= limit {
+		t.Errorf("the kernel holds %d pages for TCP, and from %d on drops what comes", pages, limit)
+	}
+	if want := int64(max(most, attackers)) * perAttacker; peak > want {
+		t.Errorf("%d bytes of memory, want at most %d", peak, want)
+	}
+	return under, beside
 }
 
 // tcpMemory returns how many pages the kernel holds for all TCP sockets, and how
@@ -180,28 +193,31 @@ func tcpMemory(t *testing.T) (pages, limit int) {
 	return pages, limit
 }
 
-// probe asks again and again, each time on a connection of its own, and
-// returns how long that took, in order of length: for one that has to wait, also
-// how long those would have waited who had come meanwhile, or a standstill of
-// seconds would count as one of many. Everybody has to be served.
-func probe(h *harness.Host, goOn func(done int) bool) ([]time.Duration, error) {
+// last asks for the end of the connection.
+var last = []string{"Connection: close"}
+
+// probe asks until done is closed, each time on a connection of its own, and
+// returns how long that took, in order of length. A client comes every few
+// milliseconds: those who come while another one is waited for wait as well,
+// until that one is served, or a standstill of seconds would count as one of
+// many. Everybody has to be served.
+func probe(h *harness.Host, done <-chan struct{}) (took []time.Duration, err error) {
 	const every = 5 * time.Millisecond
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	var took []time.Duration
-	for goOn(len(took)) {
-		begin := time.Now()
-		r, err := h.Try("GET", "/", []string{"Connection: close"}, nil)
+	for comes := time.Now(); ; {
+		r, err := h.Try("GET", "/", last, nil)
 		if err != nil || r.StatusCode != 200 || r.Err != nil {
-			return nil, fmt.Errorf("another client, after %v: %v %+v", time.Since(begin), err, r)
+			return nil, fmt.Errorf("another client, after %v: %v %+v", time.Since(comes), err, r)
 		}
-		for wait := time.Since(begin); wait > 0; wait -= every {
-			took = append(took, wait)
+		for now := time.Now(); comes.Before(now); comes = comes.Add(every) {
+			took = append(took, now.Sub(comes))
 		}
-		<-tick.C
+		select {
+		case <-time.After(time.Until(comes)):
+		case <-done:
+			slices.Sort(took)
+			return took, nil
+		}
 	}
-	slices.Sort(took)
-	return took, nil
 }
 
 // at returns the value below which so many of a hundred lie.
