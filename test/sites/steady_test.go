@@ -57,17 +57,18 @@ func TestThousandReloads(t *testing.T) {
 	worker := workerOf(t, l.addr)
 	l.begin()
 
-	// What a reload does to everybody, it does again. A busy machine may do it
-	// to anybody, but not to the same side each time.
+	// What a reload does to everybody, it does again: in each of the windows, so
+	// in one half of them. A busy machine may do it to anybody, with reloads or
+	// without, but not to the same side each time.
 	for round := 1; ; round++ {
 		with, without := c.windows(l, n)
 		t.Logf("without: %v", without)
 		t.Logf("with:    %v", with)
-		if with.longest() <= without.longest()+50*time.Millisecond {
+		if with.longest(2) <= without.longest(4)+50*time.Millisecond {
 			break
 		}
 		if round == 3 {
-			t.Errorf("the longest waits are %v with reloads, and %v without", with.longest(), without.longest())
+			t.Errorf("the longest waits are %v with reloads, and %v without", with.longest(2), without.longest(4))
 			break
 		}
 	}
@@ -220,23 +221,23 @@ func (c *changes) await(comes bool) {
 // waits is how long requests took, window by window.
 type waits [][]time.Duration
 
-// longest is the longest wait of a window. That of a quarter of all windows may
-// be longer: the machine does that.
-func (w waits) longest() time.Duration {
+// longest is the longest wait of a window. That of one window of so many may be
+// longer: the machine does that.
+func (w waits) longest(of int) time.Duration {
 	var all []time.Duration
 	for _, window := range w {
 		all = append(all, slices.Max(window))
 	}
 	slices.Sort(all)
-	return all[(len(all)-1)*3/4]
+	return all[(len(all)-1)*(of-1)/of]
 }
 
 func (w waits) String() string {
 	all := slices.Concat(w...)
 	slices.Sort(all)
 	at := func(share float64) time.Duration { return all[min(len(all)-1, int(share*float64(len(all))))] }
-	return fmt.Sprintf("%d requests, median %v, 99%% %v, 99.9%% %v, longest %v, of a window %v",
-		len(all), at(0.5), at(0.99), at(0.999), all[len(all)-1], w.longest())
+	return fmt.Sprintf("%d requests, median %v, 99%% %v, 99.9%% %v, longest %v, of a window %v or %v",
+		len(all), at(0.5), at(0.99), at(0.999), all[len(all)-1], w.longest(2), w.longest(4))
 }
 
 // workerOf is the process number of the application that stays.
