@@ -40,6 +40,14 @@ func capture(t *testing.T, o Options) (c *Capture, stdout, stderr *os.File) {
 	return c, stdout, stderr
 }
 
+// finish closes a capture once all was read, for which a busy machine may take
+// longer than Close waits.
+func finish(c *Capture) error {
+	c.CloseWriters()
+	c.AwaitEnd(20 * time.Second)
+	return c.Close()
+}
+
 func write(t *testing.T, f *os.File, text string) {
 	t.Helper()
 	if _, err := f.WriteString(text); err != nil {
@@ -58,7 +66,7 @@ func TestCapture(t *testing.T) {
 	write(t, stdout, "no end \xff")
 	stdout.Close()
 	write(t, stderr, "bad\n")
-	if err := errors.Join(c.Close(), log.Close()); err != nil {
+	if err := errors.Join(finish(c), log.Close()); err != nil {
 		t.Fatal(err)
 	}
 	var out, errs []string
@@ -101,7 +109,7 @@ func TestTailIsCutByCharacters(t *testing.T) {
 				}
 				capture, stdout, _ := capture(t, Options{})
 				write(t, stdout, string(runes))
-				if err := capture.Close(); err != nil {
+				if err := finish(capture); err != nil {
 					t.Fatal(err)
 				}
 				got := capture.Tail()
@@ -262,7 +270,7 @@ func flood(t *testing.T) (lost string) {
 		})
 	}
 	writers.Wait()
-	if err := errors.Join(c.Close(), log.Close()); err != nil {
+	if err := errors.Join(finish(c), log.Close()); err != nil {
 		return err.Error()
 	}
 	if got := utf8.RuneCountInString(c.Tail()); got != MaxTail {
