@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/perchserver/perch/test/harness"
 )
@@ -19,12 +20,12 @@ func pattern(n int64) io.Reader { return io.LimitReader(&counter{}, n) }
 type counter struct{ at int64 }
 
 func (c *counter) Read(p []byte) (int, error) {
-	for i := range p {
-		p[i] = byte((c.at + int64(i)) % 251)
-	}
-	c.at += int64(len(p))
-	return len(p), nil
+	n := copy(p, piece[c.at%251:])
+	c.at += int64(n)
+	return n, nil
 }
+
+var piece = harness.Pattern(251 * 256)
 
 // uploaded is what /upload answers.
 type uploaded struct {
@@ -64,6 +65,7 @@ var bodyCases = []exchangeCase{
 		}
 		// Without one, the limit is met on the way.
 		c = h.Dial()
+		c.SetDeadline(time.Now().Add(4 * harness.Limit)) // it is long
 		c.Send("POST /upload HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
 		go func() {
 			fmt.Fprintf(c, "%x\r\n", limit+1)

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/perchserver/perch/test/harness"
 )
@@ -46,8 +47,10 @@ var streamCases = []exchangeCase{
 		// Every line is echoed before the next is sent.
 		in, out := io.Pipe()
 		defer out.Close()
-		ctx, cancel := context.WithTimeout(t.Context(), harness.Limit)
+		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
+		limit := time.AfterFunc(harness.Limit, cancel) // for a line
+		defer limit.Stop()
 		req, err := http.NewRequestWithContext(ctx, "POST", h.URL+"/echo", in)
 		if err != nil {
 			t.Fatal(err)
@@ -62,6 +65,7 @@ var streamCases = []exchangeCase{
 		defer res.Body.Close()
 		lines := bufio.NewReader(res.Body)
 		for i := range 20 {
+			limit.Reset(harness.Limit)
 			want := fmt.Sprintf("line %d\n", i)
 			if i > 0 {
 				io.WriteString(out, want)
