@@ -44,6 +44,8 @@ type guard struct {
 
 	trees map[uint64]*branch
 	seen  map[int]sighting // descendants at the last look
+	// endings are the strays that were ending at the last pass, by their start.
+	endings map[int]uint64
 
 	queue   []job
 	jobs    chan job
@@ -347,10 +349,18 @@ func (g *guard) pass() (done bool) {
 		fmt.Fprintln(os.Stderr, "guardian: list processes:", err)
 	}
 	left := len(strays)
-	// A stray that is ending may have children that the snapshot missed. While
-	// a fork is under way, no stray is told by its age. Both pass.
-	undecided := len(strays) > 0 && g.forking ||
-		slices.ContainsFunc(strays, func(p proc) bool { return p.ending })
+	// A stray that is ending may have children that the snapshot missed; the
+	// next has them all, however long nobody waits for it. While a fork is under
+	// way, no stray is told by its age. Both pass.
+	undecided := len(strays) > 0 && g.forking
+	endings := make(map[int]uint64)
+	for _, p := range strays {
+		if p.ending {
+			undecided = undecided || g.endings[p.pid] != p.start
+			endings[p.pid] = p.start
+		}
+	}
+	g.endings = endings
 	for _, t := range doomed {
 		for _, p := range owned[t] {
 			_ = p.kill()

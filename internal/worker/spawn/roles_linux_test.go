@@ -69,6 +69,17 @@ func playApp(words []string) {
 				panic(err)
 			}
 			leave(value, cmd)
+		case "zombie": // a child that has ended and that nobody waits for
+			cmd := exec.Command("/proc/self/exe", "role:app")
+			if err := cmd.Start(); err != nil {
+				panic(err)
+			}
+			for {
+				if p, err := readProc(cmd.Process.Pid); err == nil && p.ending {
+					break
+				}
+				time.Sleep(time.Millisecond)
+			}
 		case "exit":
 			syscall.Exit(number)
 		case "die":

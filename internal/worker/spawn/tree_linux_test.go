@@ -107,3 +107,26 @@ func TestOrphanSeenBefore(t *testing.T) {
 		older.end()
 	})
 }
+
+// An orphan that may be anybody's, and leaves its dead children lying about,
+// holds up the end of no tree.
+func TestStrayWithZombie(t *testing.T) {
+	t.Parallel()
+	both(t, func(t *testing.T, plain bool) {
+		g := newGuardian(t, plain)
+		other := run(t, g, "pid=other", "sleep")
+		other.next()
+		a := run(t, g, "session", "session=bare", "zombie", "pid=last", "sleep")
+		last := number(t, a.next(), "last")
+		a.wait()
+		eventually(t, func() error {
+			if p, err := readProc(last); err != nil || p.parent != g.sys.cmd.Process.Pid {
+				return fmt.Errorf("%+v, %v", p, err)
+			}
+			return nil
+		})
+		other.end()
+		a.end() // the one that is left
+		gone(t, last)
+	})
+}
