@@ -1,6 +1,9 @@
 package plan
 
 import (
+	"bytes"
+	"encoding/json"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -119,6 +122,35 @@ func TestABrokenPartNamesTheCheck(t *testing.T) {
 	in = input(filepath.Join(dir, "b"), in.Environ...)
 	if _, body := get(t, mustBuild(t, in, nil), "GET", "/"); !strings.Contains(body, "perch check "+in.Folder) {
 		t.Errorf("a folder: %s", body)
+	}
+}
+
+// A line of the log has what is wrong as a value, under names that programs
+// know beforehand.
+func TestABrokenPartIsLoggedUnderKnownNames(t *testing.T) {
+	t.Parallel()
+	dir := tree(t, map[string]string{"web.config": "<configuration>\n<oops />\n<system.webServer><webSocket enabeld=\"x\" /></system.webServer></configuration>"})
+	var log bytes.Buffer
+	joined := parts()
+	joined.Log = slog.New(slog.NewJSONHandler(&log, nil))
+	p, err := Build(input(dir), joined, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log.Reset() // of what the start tells
+	get(t, p, "GET", "/")
+	var line struct{ Report map[string]any }
+	if err := json.Unmarshal(log.Bytes(), &line); err != nil {
+		t.Fatalf("%v in %s", err, log.Bytes())
+	}
+	for name := range line.Report {
+		if strings.Trim(name, "abcdefghijklmnopqrstuvwxyz_") != "" {
+			t.Errorf("a value is named %q", name)
+		}
+	}
+	told, _ := line.Report["errors"].(string)
+	if !strings.Contains(told, "web.config:2:1: ") || !strings.Contains(told, "web.config:3:30: ") {
+		t.Errorf("the errors are %q", told)
 	}
 }
 

@@ -170,15 +170,19 @@ func (e *configError) Error() string { return e.problems.Error() }
 // Report implements exchange.Reporter.
 func (e *configError) Report() exchange.Report {
 	r := exchange.Report{Title: "The configuration is in error", Step: "read configuration"}
+	var faults config.Problems
 	for _, p := range e.problems {
 		if p.Severity != config.Error {
 			continue
 		}
-		r.Facts = append(r.Facts, exchange.Fact{Name: p.Pos.String(), Value: p.Detail()})
+		faults = append(faults, p)
 		if p.Hint != "" {
 			r.Advice = append(r.Advice, p.Hint)
 		}
 	}
+	var text strings.Builder
+	faults.WriteTo(&text)
+	r.Facts = []exchange.Fact{{Name: "Errors", Value: text.String()}}
 	r.Advice = append(r.Advice, "run `"+e.check+"`: it lists every problem with its line")
 	return r
 }
