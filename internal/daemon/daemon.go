@@ -317,9 +317,9 @@ type change struct {
 	// asked is set when somebody wants to know that it was done.
 	asked bool
 
-	// noticed is set when a file is known to have changed, by a watch or from
-	// the command that edited it. The other one may have come before: what was
-	// taken over is not told again.
+	// noticed is set when applicationHost.config is known to have changed, by a
+	// watch or from the command that edited it. The other one may have come
+	// before: what was taken over is not told again.
 	noticed bool
 }
 
@@ -351,7 +351,7 @@ func (d *Daemon) reload(c change) (config.Problems, error) {
 		}
 		return problems, err
 	}
-	if c.noticed && next.Same(before) {
+	if c.noticed && next.SameServer(before) {
 		c.asked = false
 	}
 	d.tell(next.Problems)

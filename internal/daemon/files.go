@@ -57,8 +57,19 @@ func (f *files) follow(p *plan.Plan) {
 			f.roots[folder] = f.watchRoot(folder)
 		}
 	}
+	// A folder may have become that of an application, or have been one: one
+	// watch tells of what is in it, and there is always one.
 	visited := make(map[string]bool)
-	p.Folders(func(folder string) { visited[filepath.Clean(folder)] = true })
+	p.Folders(func(folder string) {
+		if folder = filepath.Clean(folder); !roots[folder] {
+			visited[folder] = true
+		}
+	})
+	for folder := range visited {
+		if f.folders[folder] == nil {
+			f.folders[folder] = f.watchFolder(folder)
+		}
+	}
 	retain(f.roots, roots)
 	retain(f.folders, visited)
 }
@@ -93,7 +104,12 @@ func (f *files) visited(folder string) {
 	if f.stopped || f.folders[folder] != nil || f.roots[folder] != nil {
 		return
 	}
-	f.folders[folder] = f.watcher.Add(folder,
+	f.folders[folder] = f.watchFolder(folder)
+}
+
+// watchFolder watches a sub-folder.
+func (f *files) watchFolder(folder string) *watch.Folder {
+	return f.watcher.Add(folder,
 		watch.Rule{Match: isName("web.config"), Quiet: 100 * time.Millisecond, Most: 2 * time.Second, Changed: f.subConfigChanged},
 		watch.Rule{Folders: true, Match: isContent, Quiet: 100 * time.Millisecond, Most: 2 * time.Second, Changed: f.foldersChanged},
 	)

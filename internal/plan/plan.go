@@ -12,7 +12,6 @@ import (
 	"hash/maphash"
 	"io"
 	"log/slog"
-	"slices"
 	"strings"
 
 	"github.com/perchserver/perch/internal/certs"
@@ -315,11 +314,9 @@ func (p *Plan) Commit(before *Plan, touched, why string) (retired []*Application
 	return retired
 }
 
-// Same reports whether a plan is what before was: nothing has changed that it
-// was made from.
-func (p *Plan) Same(before *Plan) bool {
-	return p.server == before.server && slices.Equal(p.Sites, before.Sites)
-}
+// SameServer reports whether a plan goes by the same applicationHost.config as
+// before did: neither that has changed, nor a file that it includes.
+func (p *Plan) SameServer(before *Plan) bool { return p.server == before.server }
 
 // Kept reports whether an application in a folder stays as it was in the plan
 // before, because what is there now cannot be used.

@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -134,6 +135,67 @@ func TestReloadOfABrokenSubfolder(t *testing.T) {
 	harness.WriteFile(t, file, "<configuration/>")
 	if out, code := s.reload(t); code != 0 {
 		t.Errorf("mended: %d %s", code, out)
+	}
+}
+
+// takenOver tells why configurations were taken over, by the log.
+func takenOver(h *harness.Host) (why []string) {
+	for _, e := range h.Events() {
+		if text, _ := e["why"].(string); e["msg"] == "configuration taken over" {
+			why = append(why, strings.Replace(text, "edited by a command", "applicationHost.config changed", 1)) // the watch may come first
+		}
+	}
+	return why
+}
+
+// Each edit is told once, be it of a folder that has become an application's
+// or has been one, or by a command whose file is in a folder that is served.
+func TestEditsAreToldOnce(t *testing.T) {
+	t.Parallel()
+	const own, root, sub = "applicationHost.config changed", "web.config has changed", "a web.config in a sub-folder has changed"
+	folder := page(t, "root")
+	docs := filepath.Join(folder, "docs")
+	if err := os.Mkdir(docs, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	starts := func(name string) { // changes what is the default document
+		t.Helper()
+		harness.WriteFile(t, filepath.Join(docs, name), name)
+		harness.WriteFile(t, filepath.Join(docs, "web.config"),
+			`<configuration><system.webServer><defaultDocument><files><clear /><add value="`+name+`" /></files></defaultDocument></system.webServer></configuration>`)
+	}
+	starts("one.txt")
+	s := &server{path: filepath.Join(folder, "applicationHost.config"), sites: []string{site(1, "a", []string{"127.0.0.1:0:"}, "/="+folder)}}
+	s.write(t)
+	h := s.start(t, 1)
+	page := "one.txt"
+	var want []string
+	edit := func(why string, do func()) {
+		t.Helper()
+		do()
+		want = append(want, why)
+		harness.Eventually(t, func() bool { return len(takenOver(h)) >= len(want) && h.Get("/docs/").Text() == page }, "edit %d is taken over", len(want))
+	}
+	write := func(name string) func() { return func() { page = name; starts(name) } }
+	command := func(args ...string) func() {
+		return func() {
+			if _, stderr, code := harness.Command(t, folder, append(args, "--config", s.path)...); code != 0 {
+				t.Fatalf("perch %q: code %d, %s", args, code, stderr)
+			}
+		}
+	}
+	if r := h.Get("/docs/"); r.Text() != page {
+		t.Fatalf("%d %.80q", r.StatusCode, r.Text())
+	}
+	edit(sub, write("two.txt"))
+	edit(own, command("app", "add", "a/docs", "--path", docs))
+	edit(root, write("three.txt"))
+	edit(own, command("set", "system.applicationHost/sites/site[@name='a']/limits/@maxUrlSegments=9"))
+	edit(own, command("app", "remove", "a/docs"))
+	edit(sub, write("four.txt"))
+	edit(own, func() { s.sites = []string{site(2, "b", []string{"127.0.0.1:0:"}, "/="+folder)}; s.write(t) })
+	if got := takenOver(h); !slices.Equal(got, want) {
+		t.Errorf("it is told %q, want %q", got, want)
 	}
 }
 
