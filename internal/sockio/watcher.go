@@ -163,7 +163,8 @@ func (w *Watcher) remove(c *Conn) bool {
 }
 
 // limit returns the coarse time d from now. The clock may be a tick behind,
-// so one is added: a limit may fire late, never early.
+// so one is added: a limit may fire late, and early only by what the sweeper
+// itself is late, on a machine that has no time for it.
 func (w *Watcher) limit(d time.Duration) int64 {
 	if d <= 0 {
 		return limitNone
