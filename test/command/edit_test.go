@@ -199,6 +199,8 @@ func TestEditsThatAreRefused(t *testing.T) {
 		{"app add shpo/x --path api", 1, []string{"did you mean shop?"}},
 		{"app add shop/ --path api", 1, []string{"there is an application shop/ already"}},
 		{"app add shop/../x --path api", 1, []string{"PC017", "dot segments"}},
+		{"app add shop//x --path api", 1, []string{d.file + ":6:", "PC017", "empty segments", "did you mean /x?"}},
+		{"vdir add shop/a//b --path api", 1, []string{"PC017", "did you mean /a/b?"}},
 		{"app add shop/x", 2, []string{"--path"}},
 		{"app remove shop/", 1, []string{"PC054"}},
 		{"app remove shop/x", 1, []string{"no application /x in site shop"}},

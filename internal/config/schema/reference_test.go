@@ -228,7 +228,7 @@ func values(a *Attribute) string {
 		{a.Form == FieldValue, "without control characters"},
 		{a.Form == SiteName, "without / and ?"},
 		{a.Form == PoolName, "without \\| < > & \" / [ ] + = ; : , ? \\* @"},
-		{a.Form == VirtualPath, "begins with /"},
+		{a.Form == VirtualPath, "begins with /, without empty and dot segments"},
 		{a.Form == Trimmed, "no white space at its ends"},
 	} {
 		if c.yes {

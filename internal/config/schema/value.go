@@ -3,6 +3,7 @@ package schema
 import (
 	"fmt"
 	"math"
+	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -150,7 +151,11 @@ func (a *Attribute) Parse(text string) (Value, *config.Problem) {
 		return a.parseTimeSpan(text)
 	}
 	if expected := a.Form.expected(text); expected != "" {
-		return a.wrong(text, expected)
+		v, problem := a.wrong(text, expected)
+		if a.Form == VirtualPath && text != "" {
+			problem.Hint = "did you mean " + path.Clean("/"+strings.ReplaceAll(text, `\`, "/")) + "?"
+		}
+		return v, problem
 	}
 	return Value{Text: text}, nil
 }
@@ -186,14 +191,9 @@ func (f Form) expected(text string) string {
 			return `a name without any of | < > & " / [ ] + = ; : , ? * @`
 		}
 	case VirtualPath:
-		const form = `/ alone, or a path such as "/shop" that begins with / and does not end with it`
-		if !strings.HasPrefix(text, "/") || (len(text) > 1 && strings.HasSuffix(text, "/")) {
-			return form
-		}
-		for segment := range strings.SplitSeq(text[1:], "/") {
-			if segment == "." || segment == ".." {
-				return form + ", without dot segments"
-			}
+		// What is not so is no path that a request has: see http1.ParseTarget.
+		if !strings.HasPrefix(text, "/") || path.Clean(text) != text || strings.Contains(text, `\`) {
+			return `/ alone, or a path such as "/shop" that begins with / and does not end with it, without empty segments, dot segments and back-slashes`
 		}
 	case FieldName:
 		if text == "" || strings.ContainsFunc(text, func(r rune) bool {
