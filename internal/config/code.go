@@ -55,6 +55,7 @@ const (
 	TooManyFolders Code = "PC060"
 	TwinFolders    Code = "PC061"
 	ClosedFolder   Code = "PC062"
+	NoApplication  Code = "PC063"
 )
 
 // Explanation is what the reference says of a code.
@@ -156,6 +157,8 @@ var explanations = [...]Explanation{
 		"URL paths have no letter case in IIS: one web.config holds for both folders, and that of the other is not read. Give one of them another name."},
 	{ClosedFolder, Warning, "a folder that cannot be read",
 		"Nobody knows whether there are settings in it, so what is below it is answered with 500.19, as by IIS. Let the user that Perch runs as list it, or move it out of the site."},
+	{NoApplication, Warning, "a handler of an application where there is none",
+		"The handlers at the root of an application say which one it is; in a folder below, or in a <location>, they can only lead to that. Requests for this handler are answered with 500. Move it to the root with the section that starts the application, or make the folder an application of its own."},
 }
 
 // Explanations returns what the reference says of every code, in their order.

@@ -295,7 +295,7 @@ func (r *reader) node(s *merge.Settings, at string, m *mount) *site.Node {
 	a := r.apps[strings.ToLower(m.app)]
 	choice := &site.Choice{Folder: m.folder, Prefix: strings.TrimSuffix(m.path, "/")}
 	for _, e := range s.Section("system.webServer/handlers").Entries() {
-		entry := site.Entry{Path: e.Text("path"), Handler: r.handler(s, e, a, m)}
+		entry := site.Entry{Path: e.Text("path"), Handler: r.handler(s, e, at, a, m)}
 		if verbs := e.Text("verb"); verbs != "*" {
 			for _, v := range strings.Split(verbs, ",") {
 				entry.Verbs = append(entry.Verbs, strings.TrimSpace(v))
@@ -402,16 +402,21 @@ func isApplication(modules string) (section string, ok bool) {
 }
 
 // handler returns the handler of one entry.
-func (r *reader) handler(s *merge.Settings, e merge.Element, a *Application, m *mount) exchange.Handler {
+func (r *reader) handler(s *merge.Settings, e merge.Element, at string, a *Application, m *mount) exchange.Handler {
 	modules := e.Text("modules")
 	if section, ok := isApplication(modules); ok {
-		switch {
-		case a.handler != nil && section == a.section:
+		if a.handler != nil && section == a.section {
 			return a.handler
-		case a.handler != nil:
-			return refuse(500, 0, "the handler "+e.Text("name")+" needs the application of "+section+", and that of the folder is the one of "+a.section)
 		}
-		return refuse(500, 0, "an application handler is set here, but not at the root of the application: only a whole folder can be one")
+		why := "the handler " + e.Text("name") + " needs the application of " + section + ", and that of the folder is the one of " + a.section
+		hint := "a folder can be one application: take the handler out, or make the part that it is for an application of its own"
+		if a.handler == nil {
+			why = "an application handler is set here, but not at the root of the application: only a whole folder can be one"
+			hint = r.ownApplication(at, a)
+		}
+		r.note(config.Problems{e.Problem("modules", config.Problem{Code: config.NoApplication, Subject: "system.webServer/handlers/" + modules,
+			Message: why + "; requests for the handler " + e.Text("name") + " are answered with 500", Hint: hint})})
+		return refuse(500, 0, why)
 	}
 	if isStatic(modules) {
 		h, err := static.New(r.staticSettings(s, m))
@@ -424,6 +429,16 @@ func (r *reader) handler(s *merge.Settings, e merge.Element, a *Application, m *
 		Subject: "system.webServer/handlers/" + modules,
 		Message: "the handler " + modules + " is not there: requests for it are answered with 500.21"}})
 	return refuse(500, 21, "the handler "+e.Text("name")+" needs the module "+modules+", which Perch does not have")
+}
+
+// ownApplication says how a path comes to have the application that a handler
+// there asks for, which its own has not.
+func (r *reader) ownApplication(at string, a *Application) string {
+	way := "make it one: `perch app add " + word(r.at(at)) + " --path " + word(r.physical(at)) + " --config " + word(r.in.Server) + "`"
+	if r.in.Server == "" {
+		way = "serve it as an application of a site: see `perch app add --help`"
+	}
+	return way + "; or put the handler, and the section that starts the application, at the root of the web.config in " + a.Folder
 }
 
 // refusal is a handler for what cannot be handled.

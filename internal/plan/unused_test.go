@@ -2,6 +2,7 @@ package plan
 
 import (
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -78,6 +79,48 @@ func TestHandlersOfTwoApplications(t *testing.T) {
 		}
 		if !strings.HasPrefix(x.Answer, want) {
 			t.Errorf("%s is answered by %q, want %q", path, x.Answer, want)
+		}
+	}
+}
+
+// An application handler that is no application's is told where it stands, as
+// a request that it answers is.
+func TestHandlersWithoutAnApplication(t *testing.T) {
+	t.Parallel()
+	const inner = `<system.webServer>
+<handlers><add name="app" path="*" verb="*" modules="AspNetCoreModuleV2" /></handlers><aspNetCore processPath="/bin/true" /></system.webServer>`
+	location := `<configuration><location path="api">` + inner + `</location></configuration>`
+	for name, c := range map[string]struct{ file, told string }{
+		"web.config":     {location, "web.config:2:45"},
+		"api/web.config": {"<configuration>" + inner + "</configuration>", "api/web.config:2:45"},
+	} {
+		dir := tree(t, map[string]string{"index.html": "root", "api/index.html": "api", name: c.file})
+		in := input(dir)
+		in.Bindings = []listen.Binding{{URL: "http://localhost", Host: "localhost", Port: 80}}
+		problems, err := Check(in, parts())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(problems) != 1 || problems[0].Code != config.NoApplication || problems[0].Severity != config.Warning ||
+			problems[0].Pos.String() != filepath.Join(dir, c.told) || problems[0].Source == "" || !strings.Contains(problems[0].Hint, "perch app add") {
+			t.Errorf("%s: told\n%swant a warning at %s", name, details(problems), c.told)
+			continue
+		}
+		x, err := Explain(in, parts(), Question{URL: "http://localhost/api/"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		why, _ := strings.CutPrefix(x.Answer, "500: ")
+		if !x.Refused || why == "" || !strings.HasPrefix(problems[0].Message, why) {
+			t.Errorf("%s: explained as %q, and told as %q", name, x.Answer, problems[0].Message)
+		}
+		if status, _ := get(t, mustBuild(t, input(dir), nil), "GET", "/api/"); status != 500 {
+			t.Errorf("%s: answered with %d", name, status)
+		}
+		server := tree(t, map[string]string{"applicationHost.config": hostConfig("", plainSite(1, "a", "*:80:", dir))})
+		problems, err = Check(served(server), parts())
+		if want := "`perch app add a/api --path " + filepath.Join(dir, "api") + " --config " + served(server).Server + "`"; err != nil || len(problems) != 1 || !strings.Contains(problems[0].Hint, want) {
+			t.Errorf("%s: a site is told %v, %v, want %s", name, details(problems), err, want)
 		}
 	}
 }
