@@ -9,6 +9,7 @@ import (
 	"math"
 	"net/netip"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -325,6 +326,25 @@ func (d *definer) applications(def *definition, site merge.Element) {
 		return
 	}
 	def.apps = apps
+	d.shadowed(def, site)
+}
+
+// shadowed tells of virtual directories whose path is that of an application,
+// or lies in one, which is not theirs.
+func (d *definer) shadowed(def *definition, site merge.Element) {
+	for _, e := range site.Entries() {
+		for _, v := range e.Entries() {
+			own, at := e.Text("path"), path.Join(e.Text("path"), v.Text("path"))
+			i := slices.IndexFunc(def.apps, func(a appDefinition) bool { return len(a.path) > len(own) && below(at, a.path) })
+			if i < 0 {
+				continue
+			}
+			step := fmt.Sprintf("system.applicationHost/sites/site[@name='%s']/application[@path='%s']/virtualDirectory[@path='%s']", def.name, own, v.Text("path"))
+			d.problems.Add(v.Problem("path", config.Problem{Code: config.NeverReached,
+				Message: "no request reaches the virtual directory " + at + " of " + def.name + own + ": the application " + def.apps[i].path + " answers there",
+				Hint:    "give it another path, or take it out: `perch unset \"" + step + "\" --config " + word(d.path) + "`"}))
+		}
+	}
 }
 
 // rootFirst moves the entry with the path "/" to the front, and reports

@@ -127,6 +127,17 @@ func TestApplicationComesBeforeDirectory(t *testing.T) {
 		"root/a.txt": "root", "shadow/a.txt": "shadow", "files/a.txt": "files", "api/a.txt": "api", "api/deep/a.txt": "deep",
 	})
 	p := mustBuild(t, served(dir), nil)
+	var told []string
+	for _, problem := range p.Problems {
+		told = append(told, fmt.Sprintf("%d:%d %s %s %s", problem.Line, problem.Column, problem.Severity, problem.Code, problem.Message))
+	}
+	if want := []string{"6:19 warning PC064 no request reaches the virtual directory /api of a/: the application /api answers there",
+		"6:73 warning PC064 no request reaches the virtual directory /API/deep of a/: the application /api answers there"}; !slices.Equal(told, want) {
+		t.Errorf("told %q, want %q", told, want)
+	}
+	if want := "`perch unset \"system.applicationHost/sites/site[@name='a']/application[@path='/']/virtualDirectory[@path='/api']\" --config " + served(dir).Server + "`"; !strings.HasSuffix(p.Problems[0].Hint, want) {
+		t.Errorf("hint %q, want %s", p.Problems[0].Hint, want)
+	}
 	for path, want := range map[string]string{"/a.txt": "root", "/files/a.txt": "files", "/api/a.txt": "api", "/Api/Deep/a.txt": "404", "/api/deep/a.txt": "deep", "/api/more/a.txt": "files"} {
 		status, body := getFrom(t, p, "any", path)
 		if status != 200 {
