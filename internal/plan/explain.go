@@ -119,6 +119,9 @@ func Explain(in Input, parts Parts, q Question) (*Explanation, error) {
 	if x.Method == "" {
 		x.Method = "GET"
 	}
+	if err := fits(x.Method, u, p.Connections.Head); err != nil {
+		return x.refuse(err.Error()), nil
+	}
 	if _, ok := http1.Method([]byte(x.Method)); !ok {
 		return x.refuse("400: the method is not a token"), nil
 	}
@@ -132,6 +135,24 @@ func Explain(in Input, parts Parts, q Question) (*Explanation, error) {
 		return x.refuse("400: " + err.Error()), nil
 	}
 	return p.explain(x, u, q.Addr, &r), nil
+}
+
+// fits returns why the head of a request is too large, nil if it is not. Other
+// fields than Host are not known.
+func fits(method string, u *url.URL, limits http1.Limits) error {
+	if limits.Line == 0 {
+		return nil // those of a folder whose configuration is in error are not known
+	}
+	line := method + " " + u.RequestURI() + " HTTP/1.1\r\n"
+	var s http1.Scanner
+	switch _, err := s.Scan([]byte(line+"Host: "+u.Host+"\r\n\r\n"), &limits); err {
+	case http1.LineTooLong:
+		return fmt.Errorf("414: the request line has %d bytes, and maxRequestLineSize of perch/limits is %d", len(line), limits.Line)
+	case http1.FieldsTooLarge:
+		return fmt.Errorf("431: the host alone makes the header fields larger than the %d bytes of maxRequestHeadersTotalSize of perch/limits", limits.Fields)
+	default:
+		return nil
+	}
 }
 
 // refuse ends the way of a request.

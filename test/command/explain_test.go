@@ -108,6 +108,43 @@ func TestExplainIsWhatIsAnswered(t *testing.T) {
 	}
 }
 
+// What the host refuses for its size alone, explain refuses as well: at the
+// limit, and one beyond.
+func TestExplainKnowsTheLimits(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	harness.WriteFile(t, filepath.Join(dir, "index.html"), "page")
+	harness.WriteFile(t, filepath.Join(dir, "web.config"),
+		`<configuration><perch><limits maxRequestLineSize="100" maxRequestHeadersTotalSize="256" /></perch></configuration>`)
+	h := harness.Start(t, harness.Run{Dir: dir})
+	line := func(method string, size int) string {
+		return "/?" + strings.Repeat("q", size-len(method)-len(" /? HTTP/1.1\r\n"))
+	}
+	const host = 256 - len("Host: \r\n") - len(":80")
+	for _, c := range []struct {
+		method, target, host string
+		want                 int
+	}{
+		{"GET", line("GET", 100), "a", 200},
+		{"GET", line("GET", 101), "a", 414},
+		{"HEAD", line("HEAD", 100), "a", 200},
+		{"HEAD", line("HEAD", 101), "a", 414},
+		{"GET", "/" + strings.Repeat("p", 100), "a", 414},
+		{"GET", "/", strings.Repeat("h", host), 200},
+		{"GET", "/", strings.Repeat("h", host+1), 431},
+	} {
+		conn := h.Dial()
+		if r := conn.Send(c.method + " " + c.target + " HTTP/1.1\r\nHost: " + c.host + ":80\r\n\r\n").Response(c.method); r.StatusCode != c.want {
+			t.Errorf("%s %s for %s is answered with %d, want %d", c.method, c.target, c.host, r.StatusCode, c.want)
+		}
+		stdout, stderr, code := harness.Command(t, dir, "explain", "http://"+c.host+":80"+c.target, "-X", c.method, "--listen", "http://*:80", dir)
+		refused := strings.Contains(stdout, fmt.Sprintf("\nanswer             %d: ", c.want))
+		if refused != (c.want != 200) || (code == 1) != refused {
+			t.Errorf("%s %s for %s, which gets %d, is explained with code %d:\n%s%s", c.method, c.target, c.host, c.want, code, stdout, stderr)
+		}
+	}
+}
+
 // What can be known of an application without starting it is.
 func TestExplainForesees(t *testing.T) {
 	t.Parallel()
