@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -225,7 +224,7 @@ func (p *Process) vdirRemove() *cobra.Command {
 
 func (p *Process) appList() *cobra.Command {
 	return p.listCommand(`List the applications, one in a line: SITE/PATH, pool and folder. One that names
-no pool (-) has one of its own, called like the site.`, "applications",
+no pool (-) has one of its own, called like the site.`, "applications", "APPLICATION\tPOOL\tFOLDER",
 		func(a listedApplication) []string {
 			pool := a.Pool
 			if pool == "" {
@@ -236,7 +235,7 @@ no pool (-) has one of its own, called like the site.`, "applications",
 }
 
 func (p *Process) vdirList() *cobra.Command {
-	return p.listCommand("List the virtual directories, one in a line: SITE/PATH and folder.", "virtual directories",
+	return p.listCommand("List the virtual directories, one in a line: SITE/PATH and folder.", "virtual directories", "DIRECTORY\tFOLDER",
 		func(a listedApplication) (lines []string) {
 			for _, d := range a.Directories {
 				lines = append(lines, target{a.Site, join(a.Path, d.Path)}.String()+"\t"+d.Physical)
@@ -254,7 +253,7 @@ func join(app, path string) string {
 }
 
 // listCommand lists something of the applications of all sites, or of one.
-func (p *Process) listCommand(long, what string, lines func(listedApplication) []string) *cobra.Command {
+func (p *Process) listCommand(long, what, heads string, lines func(listedApplication) []string) *cobra.Command {
 	var file sitesFlag
 	var asJSON bool
 	c := &cobra.Command{
@@ -280,13 +279,11 @@ func (p *Process) listCommand(long, what string, lines func(listedApplication) [
 			if asJSON {
 				return p.printJSON(map[string]any{"applications": found})
 			}
-			w := tabwriter.NewWriter(p.Stdout, 0, 0, 2, ' ', 0)
+			var rows []string
 			for _, a := range found {
-				for _, line := range lines(a) {
-					fmt.Fprintln(w, line)
-				}
+				rows = append(rows, lines(a)...)
 			}
-			return w.Flush()
+			return p.printTable(heads, rows)
 		},
 	}
 	file.add(c)

@@ -309,9 +309,10 @@ func (p *Process) siteList() *cobra.Command {
 	var file sitesFlag
 	var asJSON bool
 	c := &cobra.Command{
-		Use:     "list",
-		Short:   "List the sites",
-		Long:    "List the sites, one in a line: name, number, listening URLs and folder.",
+		Use:   "list",
+		Short: "List the sites",
+		Long: `List the sites, one in a line: name, number, whether it is served (its
+serverAutoStart), listening URLs and folder.`,
 		Example: "  perch site list --config /etc/perch/applicationHost.config",
 		Args:    args(0, 0, "no arguments"),
 		RunE: func(*cobra.Command, []string) error {
@@ -322,7 +323,7 @@ func (p *Process) siteList() *cobra.Command {
 			if asJSON {
 				return p.printJSON(map[string]any{"sites": sites})
 			}
-			w := tabwriter.NewWriter(p.Stdout, 0, 0, 2, ' ', 0)
+			var rows []string
 			for _, s := range sites {
 				var urls []string
 				for _, b := range s.Bindings {
@@ -334,17 +335,24 @@ func (p *Process) siteList() *cobra.Command {
 						folder = s.Applications[i].folder()
 					}
 				}
-				if !s.AutoStart {
-					folder += "\tstopped"
-				}
-				fmt.Fprintf(w, "%s\t%d\t%s\t%s\n", s.Name, s.ID, strings.Join(urls, ","), folder)
+				rows = append(rows, fmt.Sprintf("%s\t%d\t%t\t%s\t%s", s.Name, s.ID, s.AutoStart, strings.Join(urls, ","), folder))
 			}
-			return w.Flush()
+			return p.printTable("NAME\tID\tAUTOSTART\tURL\tFOLDER", rows)
 		},
 	}
 	file.add(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "print the sites as JSON")
 	return c
+}
+
+// printTable prints rows in columns below their heads. Cells have tabs between
+// them.
+func (p *Process) printTable(heads string, rows []string) error {
+	w := tabwriter.NewWriter(p.Stdout, 0, 0, 2, ' ', 0)
+	for _, row := range append([]string{heads}, rows...) {
+		fmt.Fprintln(w, row)
+	}
+	return w.Flush()
 }
 
 // text tells a binding in one word.

@@ -105,12 +105,16 @@ func TestSitesAppsAndDirectories(t *testing.T) {
 	d.edit("site", "add", "two", "--path", filepath.Join(d.dir, "shop"), "-l", "https://two.localhost:8443", "-l", "http://*:8081", "--pool", "Main")
 	d.edit("app", "add", "shop/api", "--path", "api", "--pool", "main") // letter case aside, it is there
 	d.edit("vdir", "add", "SHOP/api/media", "--path", "shop")
+	d.edit("set", "system.applicationHost/sites/site[@name='two']/@serverAutoStart=false")
 	for args, want := range map[string]string{
-		"site list": "shop  1  http://shop.localhost:8080                shop\n" +
-			"two   2  https://two.localhost:8443,http://*:8081  " + d.dir + "/shop\n",
-		"app list":       "shop/     -     shop\nshop/api  main  api\ntwo/      Main  " + d.dir + "/shop\n",
-		"app list two":   "two/  Main  " + d.dir + "/shop\n",
-		"vdir list shop": "shop/           shop\nshop/api        api\nshop/api/media  shop\n",
+		"site list": "NAME  ID  AUTOSTART  URL                                       FOLDER\n" +
+			"shop  1   true       http://shop.localhost:8080                shop\n" +
+			"two   2   false      https://two.localhost:8443,http://*:8081  " + d.dir + "/shop\n",
+		"app list": "APPLICATION  POOL  FOLDER\n" +
+			"shop/        -     shop\nshop/api     main  api\ntwo/         Main  " + d.dir + "/shop\n",
+		"app list two": "APPLICATION  POOL  FOLDER\ntwo/         Main  " + d.dir + "/shop\n",
+		"vdir list shop": "DIRECTORY       FOLDER\n" +
+			"shop/           shop\nshop/api        api\nshop/api/media  shop\n",
 	} {
 		if stdout, stderr := d.run(0, strings.Fields(args)...); stdout != want || stderr != "" {
 			t.Errorf("perch %s printed\n%s%s, want\n%s", args, stdout, stderr, want)
@@ -144,7 +148,7 @@ func TestSitesAppsAndDirectories(t *testing.T) {
 		t.Errorf("what was added and removed left\n%s", got)
 	}
 	// The version before is the one with the second site.
-	if got := harness.ReadFile(t, filepath.Join(d.dir, ".perch-history", "perch.config.6")); !strings.Contains(got, `<site name="two"`) {
+	if got := harness.ReadFile(t, filepath.Join(d.dir, ".perch-history", "perch.config.7")); !strings.Contains(got, `<site name="two"`) {
 		t.Errorf("the version before is\n%s", got)
 	}
 }
