@@ -204,7 +204,9 @@ func args(least, most int, what string) cobra.PositionalArgs {
 }
 
 // fromEnvironment lets PERCH_ variables stand for flags that are not given.
-// A flag that may be repeated takes a list separated by white space.
+// A flag that may be repeated takes a list separated by white space. Such a flag
+// does not count as changed: a variable is for many commands, and one that has no
+// use for it passes over what it refuses on its command line.
 func (p *Process) fromEnvironment(c *cobra.Command) {
 	c.PreRunE = func(cmd *cobra.Command, _ []string) error {
 		var failed error
@@ -223,6 +225,7 @@ func (p *Process) fromEnvironment(c *cobra.Command) {
 					failed = usageError{fmt.Errorf("%s=%q: %w", name, value, flagError(err)), "see `" + cmd.CommandPath() + " --help`"}
 				}
 			}
+			f.Changed = false
 		})
 		return failed
 	}

@@ -30,12 +30,12 @@ run.
 The exit code is 1 if the request would be answered with an error.`,
 		Example: "  perch explain http://shop.example/api/orders --config applicationHost.config",
 		Args:    args(1, 2, "a URL and at most one folder"),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			in, err := server.subject(args[1:])
 			if err != nil {
 				return err
 			}
-			if in.Bindings, err = listening(in, urls); err != nil {
+			if in.Bindings, err = listening(cmd, in, urls); err != nil {
 				return err
 			}
 			if address != "" {

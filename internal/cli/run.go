@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,8 +49,8 @@ served. Port 0 takes a free one.
 
 https needs certificates: --cert names a PEM file, a PFX file, or a folder of
 them named after hosts. Clients are shown the one that fits the name they ask
-for, else the first. What cannot be used keeps run from starting; a file that
-changes later is read again. Without --cert, localhost gets a development
+for, else the first. What cannot be used keeps run from starting, and so does a --cert
+where no URL is https; a file that changes later is read again. Without --cert, localhost gets a development
 certificate (see perch trust).`,
 		Example: "  perch run ./publish\n  perch run ./publish --listen 'http://*:80' --listen unix:/run/shop.sock\n" +
 			"  perch run ./publish --listen https://localhost:8443\n" +
@@ -61,8 +62,17 @@ certificate (see perch trust).`,
 			if err != nil {
 				return err
 			}
-			if served.Bindings, err = listening(served, urls); err != nil {
+			if served.Bindings, err = listening(cmd, served, urls); err != nil {
 				return err
+			}
+			if served.Server == "" && !slices.ContainsFunc(served.Bindings, overTLS) {
+				if err := leaveOut(cmd, "cert", "cert-password-file", "client-ca"); err != nil {
+					return err
+				}
+				certificates, passwordFile, clientCA = nil, "", ""
+			}
+			if len(certificates) == 0 && cmd.Flags().Changed("cert-password-file") {
+				return usageError{errors.New("--cert-password-file is for the files of --cert, and there is none"), "name one: --cert FILE"}
 			}
 			sources, err := p.certificateSources(certificates, passwordFile, served.Bindings)
 			if err != nil {
@@ -149,12 +159,25 @@ func folderArgument(args []string) (string, error) {
 	return abs, nil
 }
 
+// overTLS reports whether a listening URL is one of https.
+func overTLS(b listen.Binding) bool { return b.TLS }
+
+// leaveOut refuses flags that are for https, where no listening URL is.
+func leaveOut(cmd *cobra.Command, flags ...string) error {
+	for _, f := range flags {
+		if cmd.Flags().Changed(f) {
+			return usageError{fmt.Errorf("--%s is for https, and no --listen URL is one", f), "write --listen https://..., or leave --" + f + " out"}
+		}
+	}
+	return nil
+}
+
 // listening returns where a folder listens. Sites have bindings of their own.
-func listening(in plan.Input, urls []string) ([]listen.Binding, error) {
+func listening(cmd *cobra.Command, in plan.Input, urls []string) ([]listen.Binding, error) {
 	switch {
 	case in.Server == "":
 		return parseListen(urls)
-	case len(urls) > 0:
+	case cmd.Flags().Changed("listen"):
 		return nil, usageError{fmt.Errorf("--listen is not for the sites of %s", in.Server), "they have bindings of their own; give the DIR of one folder, or leave --listen out"}
 	}
 	return nil, nil

@@ -49,13 +49,13 @@ no other is named; see perch trust.`,
 		Example: "  perch site add shop --path ./shop --listen http://shop.localhost:8080\n" +
 			"  perch site add shop --path /srv/shop --listen https://shop.example --cert shop.pem --config /etc/perch/applicationHost.config",
 		Args: args(1, 1, "the name of a site"),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			in, err := file.input()
 			if err != nil {
 				return err
 			}
 			s.name = args[0]
-			return p.addSite(in, s)
+			return p.addSite(cmd, in, s)
 		},
 	}
 	file.add(c)
@@ -67,7 +67,7 @@ no other is named; see perch trust.`,
 	return c
 }
 
-func (p *Process) addSite(in plan.Input, s newSite) error {
+func (p *Process) addSite(cmd *cobra.Command, in plan.Input, s newSite) error {
 	if s.path == "" || len(s.urls) == 0 {
 		return usageError{errors.New("a site needs a --path and a --listen"), "such as `perch site add shop --path ./shop --listen http://shop.localhost:8080`"}
 	}
@@ -75,9 +75,10 @@ func (p *Process) addSite(in plan.Input, s newSite) error {
 	if err != nil {
 		return err
 	}
-	if s.cert != "" && !slices.ContainsFunc(bindings, func(b listen.Binding) bool { return b.TLS }) {
-		return usageError{errors.New("--cert is for https, and no --listen URL is one"),
-			"write --listen https://..., or leave --cert out; PERCH_CERT in the environment counts as --cert"}
+	if !slices.ContainsFunc(bindings, overTLS) {
+		if err := leaveOut(cmd, "cert"); err != nil {
+			return err
+		}
 	}
 	var entries []edit.Step
 	for _, b := range bindings {

@@ -142,6 +142,9 @@ func (d *Daemon) build() error {
 	p.Commit(nil, "", "start")
 	d.current.Store(p)
 	d.tell(p.Problems)
+	if own := d.opts.Certificates; len(own) > 0 && !slices.ContainsFunc(p.Secure, func(b certs.Binding) bool { return slices.Contains(b.Sources, own[0]) }) {
+		d.opts.Log.Warn("nothing uses the certificates of --cert: there is no https binding without one of its own")
+	}
 	if p.Problems.HasErrors() {
 		d.opts.Log.Error("what the errors concern is answered with an error until the configuration is mended", "configuration", d.subject())
 	}

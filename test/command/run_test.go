@@ -125,6 +125,10 @@ func TestRunFails(t *testing.T) {
 		{"BadURL", []string{"run", app, "--listen", "gopher://x"}, 2, []string{"gopher"}},
 		{"BadPort", []string{"run", app, "--listen", "http://127.0.0.1:99999"}, 2, []string{"99999"}},
 		{"HTTPS without a certificate", []string{"run", app, "--listen", "https://shop.test:0"}, 2, []string{"https://shop.test:0 needs a certificate", "--cert FILE"}},
+		{"CertificateWithoutHTTPS", []string{"run", app, "--cert", file}, 2, []string{"--cert is for https, and no --listen URL is one", "hint: write --listen https://"}},
+		{"ClientCAWithoutHTTPS", []string{"run", app, "--listen", "http://127.0.0.1:0", "--client-ca", file}, 2, []string{"--client-ca is for https"}},
+		{"PasswordWithoutHTTPS", []string{"run", app, "--cert-password-file", file}, 2, []string{"--cert-password-file is for https"}},
+		{"PasswordWithoutCertificate", []string{"run", app, "--listen", "https://localhost:0", "--cert-password-file", file}, 2, []string{"--cert-password-file is for the files of --cert"}},
 		{"BadCertificates", []string{"run", app, "--listen", "https://localhost:0", "--cert", "nowhere.pem", "--cert", file},
 			1, []string{"certificate of --cert nowhere.pem: ", "no such file", "certificate of --cert " + file + ": ", "neither a PEM nor a PFX file"}},
 		{"NoPasswordFile", []string{"run", app, "--listen", "https://localhost:0", "--cert", empty, "--cert-password-file", "nowhere"}, 1, []string{"password of " + empty, "nowhere: no such file"}},
@@ -299,6 +303,44 @@ func TestFlagsAsVariables(t *testing.T) {
 		if strings.HasPrefix(name, "PERCH_") {
 			t.Errorf("%s leaked to the application", name)
 		}
+	}
+}
+
+// A variable that stands for a flag which a command has no use for does not
+// make it fail: it may be set for another one.
+func TestVariablesThatDoNotApply(t *testing.T) {
+	t.Parallel()
+	tls := []string{"PERCH_CERT=gone.pem", "PERCH_CERT_PASSWORD_FILE=gone.txt", "PERCH_CLIENT_CA=gone.pem"}
+	h := harness.Start(t, harness.Run{Dir: harness.Go().Folder(t), Env: tls})
+	if r := h.Get("/"); r.StatusCode != 200 {
+		t.Errorf("answered %d", r.StatusCode)
+	}
+	d := newDesk(t)
+	if _, stderr, code := harness.CommandEnv(t, d.dir, tls, "site", "add", "shop", "--path", "shop", "--listen", "http://localhost:0"); code != 0 || strings.Contains(d.text(), "gone.pem") {
+		t.Errorf("site add: code %d, %s%s", code, stderr, d.text())
+	}
+	h = harness.Start(t, harness.Run{Config: d.file, Dir: d.dir, Lines: 1, Env: []string{"PERCH_LISTEN=http://127.0.0.1:0"}})
+	if r := h.Get("/"); r.Text() != "shop" {
+		t.Errorf("answered %d %s", r.StatusCode, r.Text())
+	}
+}
+
+// A certificate that no binding of a file of sites has a use for is told: one
+// that has may come later.
+func TestCertificateThatNothingUses(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	d.edit("site", "add", "shop", "--path", "shop", "--listen", "http://localhost:0")
+	certs := t.TempDir() // as good a source as any, and empty
+	const told = "nothing uses the certificates of --cert"
+	h := harness.Start(t, harness.Run{Config: d.file, Dir: d.dir, Lines: 1, Flags: []string{"--cert", certs}})
+	h.AwaitStderr(told)
+	h.Stop()
+	d.edit("site", "add", "safe", "--path", "shop", "--listen", "https://localhost:0")
+	h = harness.Start(t, harness.Run{Config: d.file, Dir: d.dir, Lines: 2, Flags: []string{"--cert", certs}})
+	h.Stop()
+	if strings.Contains(h.Stderr(), told) {
+		t.Errorf("the certificates are used, and it is told:\n%s", h.Stderr())
 	}
 }
 
