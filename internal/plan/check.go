@@ -34,7 +34,7 @@ func check(in Input, parts Parts, most int) (config.Problems, error) {
 		root, _ := os.Stat(s.reader.physical("/"))
 		s.reader.report = func(found config.Problems) {
 			for _, problem := range found {
-				p.Problems.Add(problem)
+				in.add(&p.Problems, problem)
 			}
 		}
 		v.visit("/", s.Applications[0].node, []os.FileInfo{root})

@@ -107,8 +107,14 @@ func (d *definition) unplaced() definition {
 func (b *builder) definitions() ([]*definition, error) {
 	if s := b.plan.server; s != nil {
 		defs, problems := s.defined(len(b.in.Certificates) > 0)
-		if b.prev != nil && hasNew(problems, b.prev.faults) {
-			return nil, append(slices.Clip(s.problems), problems...)
+		if b.prev != nil {
+			if fresh, rest := newErrors(problems, b.prev.faults); len(fresh) > 0 {
+				all := slices.Clip(s.problems)
+				for _, p := range append(fresh, rest...) {
+					all.Add(p)
+				}
+				return nil, all
+			}
 		}
 		b.plan.faults = problems
 		b.note(s.problems)
@@ -131,12 +137,23 @@ func (b *builder) definitions() ([]*definition, error) {
 	}}, nil
 }
 
-// hasNew reports whether there is an error among problems that is not among
-// those before, wherever it stands.
-func hasNew(problems, before config.Problems) bool {
-	return slices.ContainsFunc(problems, func(p config.Problem) bool {
-		return p.Severity == config.Error && !slices.ContainsFunc(before, func(o config.Problem) bool {
-			return o.Code == p.Code && o.Message == p.Message
-		})
-	})
+// newErrors returns the errors among problems that are not among those before,
+// wherever they stand, and the other problems.
+func newErrors(problems, before config.Problems) (fresh, rest config.Problems) {
+	type fault struct {
+		code    config.Code
+		message string
+	}
+	had := make(map[fault]bool)
+	for _, p := range before {
+		had[fault{p.Code, p.Message}] = true
+	}
+	for _, p := range problems {
+		if p.Severity == config.Error && !had[fault{p.Code, p.Message}] {
+			fresh = append(fresh, p)
+		} else {
+			rest = append(rest, p)
+		}
+	}
+	return fresh, rest
 }

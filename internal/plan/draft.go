@@ -26,6 +26,7 @@ type Draft struct {
 // as it is. The error is for what cannot be served at all with the draft, but
 // can without it.
 func CheckDraft(in Input, parts Parts, d Draft) (config.Problems, error) {
+	in.Every = true // what is new may come behind a hundred others
 	drafted := in
 	drafted.Draft = &d
 	after, err := Check(drafted, parts)

@@ -104,7 +104,7 @@ func (r *reader) load(path string) (*merge.File, config.Problems) {
 		r.note(unreadable)
 		return nil, unreadable
 	}
-	file, problems := merge.Source{Path: path, Data: data, Parent: r.parent, Open: r.include(filepath.Dir(path))}.Load()
+	file, problems := merge.Source{Path: path, Data: data, Parent: r.parent, Open: r.include(filepath.Dir(path)), Every: r.in.Every}.Load()
 	r.note(problems)
 	return file, problems
 }

@@ -52,6 +52,10 @@ type Input struct {
 	// places: for who reads them all at once.
 	Checked bool
 
+	// Every finds every error, and not the first config.MaxErrors of a file:
+	// for who compares them.
+	Every bool
+
 	// Explained keeps what explains a plan, which serving does without.
 	Explained bool
 
@@ -223,13 +227,22 @@ func newHost(in Input, parts Parts, s *server, seed maphash.Seed) (h *host, err 
 	return h, nil
 }
 
+// add appends a problem to a list that may be limited.
+func (in *Input) add(problems *config.Problems, p config.Problem) {
+	if in.Every {
+		*problems = append(*problems, p)
+	} else {
+		problems.Add(p)
+	}
+}
+
 // note adds problems to those of the plan. Sites that share a file share its
 // problems.
 func (b *builder) note(problems config.Problems) {
 	for _, p := range problems {
 		if line := p.String(); !b.told[line] {
 			b.told[line] = true
-			b.plan.Problems.Add(p)
+			b.in.add(&b.plan.Problems, p)
 		}
 	}
 }

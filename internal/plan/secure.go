@@ -65,7 +65,7 @@ func (d *definer) certified(def *definition, b listen.Binding, c certificate, e 
 	if c.source.Path != "" || d.certificates || Development(b) {
 		return true
 	}
-	d.problems.Add(e.Problem("bindingInformation", config.Problem{Code: config.NoCertificate,
+	d.tell(e.Problem("bindingInformation", config.Problem{Code: config.NoCertificate,
 		Message: "the https binding of site " + def.name + " has no certificate, and is not served",
 		Hint:    `name one: certificateFile="FILE" on the binding, or start with perch run --cert FILE`}))
 	return false
@@ -84,7 +84,7 @@ func (d *definer) addressed(b listen.Binding, c certificate, e merge.Element) {
 		return
 	}
 	if first != c.source && c.source.Path != "" {
-		d.problems.Add(e.Problem("sslFlags", config.Problem{Code: config.BindingTaken,
+		d.tell(e.Problem("sslFlags", config.Problem{Code: config.BindingTaken,
 			Message: "the certificate of this binding is never shown: that of another binding of the same address is",
 			Hint:    `sslFlags="1" shows it to clients that ask for ` + strings.ToLower(b.Host)}))
 	}

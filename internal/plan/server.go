@@ -80,7 +80,7 @@ func readServer(in Input, seed maphash.Seed) (*server, error) {
 		bequest.Write(data)
 		return data, err
 	}
-	if s.file, s.problems = (merge.Source{Path: path, Data: data, Server: true, Open: open}).Load(); s.file == nil {
+	if s.file, s.problems = (merge.Source{Path: path, Data: data, Server: true, Open: open, Every: in.Every}).Load(); s.file == nil {
 		return nil, s.problems
 	}
 	s.bequest = bequest.Sum64()
@@ -230,6 +230,9 @@ func (s *server) define(certificates bool) ([]*definition, config.Problems) {
 	return defs, d.problems
 }
 
+// tell notes a problem. There is no limit: a reload compares what is new.
+func (d *definer) tell(p config.Problem) { d.problems = append(d.problems, p) }
+
 func (d *definer) readPools() {
 	d.pools = make(map[string]poolDefinition)
 	for _, e := range d.settings.Section("system.applicationHost/applicationPools").Entries() {
@@ -255,7 +258,7 @@ func (d *definer) bindings(def *definition, site merge.Element) {
 		}
 		b, err := listen.ParseInformation(protocol, info.Text)
 		if err != nil {
-			d.problems.Add(e.Problem("bindingInformation", config.Problem{Code: config.BadBinding, Message: err.Error(),
+			d.tell(e.Problem("bindingInformation", config.Problem{Code: config.BadBinding, Message: err.Error(),
 				Expected: "ADDRESS:PORT:HOST, such as *:80: or *:80:shop.example"}))
 			continue
 		}
@@ -281,13 +284,13 @@ func (d *definer) claim(def *definition, b listen.Binding, e merge.Element) bool
 	}
 	c := claim{port: b.Port, addr: b.Addrs()[0].String(), host: b.Host}
 	if first, taken := d.taken[c]; taken {
-		d.problems.Add(e.Problem("bindingInformation", config.Problem{Code: config.BindingTaken,
+		d.tell(e.Problem("bindingInformation", config.Problem{Code: config.BindingTaken,
 			Message: "the binding " + e.Text("bindingInformation") + " of site " + def.name + " is taken", Hint: "it stands at " + first.String() + " already"}))
 		return false
 	}
 	for _, o := range d.open[door{b.Port, !b.TLS}] {
 		if overlap(o.Addr, b.Addr) {
-			d.problems.Add(e.Problem("bindingInformation", config.Problem{Code: config.BindingTaken,
+			d.tell(e.Problem("bindingInformation", config.Problem{Code: config.BindingTaken,
 				Message: "the binding of site " + def.name + " is taken by " + o.URL, Hint: "http and https need a port each"}))
 			return false
 		}
@@ -314,14 +317,14 @@ func (d *definer) applications(def *definition, site merge.Element) {
 			}
 		}
 		if !rootFirst(app.dirs, func(dir dirDefinition) string { return dir.path }) {
-			d.problems.Add(e.Problem("", config.Problem{Code: config.NoRoot,
+			d.tell(e.Problem("", config.Problem{Code: config.NoRoot,
 				Message: `the application ` + app.path + ` of site ` + def.name + ` has no virtual directory "/" with a physicalPath`}))
 			continue
 		}
 		apps = append(apps, app)
 	}
 	if !rootFirst(apps, func(a appDefinition) string { return a.path }) {
-		d.problems.Add(site.Problem("name", config.Problem{Code: config.NoRoot,
+		d.tell(site.Problem("name", config.Problem{Code: config.NoRoot,
 			Message: `the site ` + def.name + ` has no application "/" that can be served`}))
 		return
 	}
@@ -340,7 +343,7 @@ func (d *definer) shadowed(def *definition, site merge.Element) {
 				continue
 			}
 			step := fmt.Sprintf("system.applicationHost/sites/site[@name='%s']/application[@path='%s']/virtualDirectory[@path='%s']", def.name, own, v.Text("path"))
-			d.problems.Add(v.Problem("path", config.Problem{Code: config.NeverReached,
+			d.tell(v.Problem("path", config.Problem{Code: config.NeverReached,
 				Message: "no request reaches the virtual directory " + at + " of " + def.name + own + ": the application " + def.apps[i].path + " answers there",
 				Hint:    "give it another path, or take it out: `perch unset \"" + step + "\" --config " + word(d.path) + "`"}))
 		}
@@ -369,7 +372,7 @@ func (d *definer) pool(def *definition, app merge.Element) poolDefinition {
 	p, ok := d.pools[strings.ToLower(name)]
 	if !ok {
 		p = poolDefinition{name: name, refused: "the application pool " + name + " does not exist"}
-		d.problems.Add(app.Problem("applicationPool", config.Problem{Code: config.UnknownPool,
+		d.tell(app.Problem("applicationPool", config.Problem{Code: config.UnknownPool,
 			Message: "there is no application pool " + name + ": " + def.name + app.Text("path") + " answers 503",
 			Hint:    d.nearPool(name)}))
 	}
@@ -397,7 +400,7 @@ func (d *definer) directory(e merge.Element) (dirDefinition, bool) {
 		Message: "the virtual directory " + dir.path + " has no physicalPath", Expected: "the path of a folder that can be read"})
 	physical := e.Text("physicalPath")
 	if physical == "" {
-		d.problems.Add(dir.missing)
+		d.tell(dir.missing)
 		return dir, false
 	}
 	if name := unset.FindString(physical); name != "" {

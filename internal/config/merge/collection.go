@@ -126,7 +126,7 @@ func (m *merger) unique(c *schema.Collection, entries []directive) {
 
 // duplicate reports an entry e whose key the entry first has already.
 func (m *merger) duplicate(c *schema.Collection, e, first *element) {
-	if m.problems.Full() {
+	if e.src.Full(m.problems) {
 		return
 	}
 	var keys []string

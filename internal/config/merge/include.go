@@ -44,13 +44,14 @@ func (l *loader) include(n *xmldoc.Node, source *xmldoc.Attr, section *schema.Se
 	}
 	path := filepath.Join(filepath.Dir(l.file.path), filepath.FromSlash(name))
 	doc, problems := xmldoc.Parse(path, data)
-	for _, p := range problems {
-		l.problems.Add(p)
+	if !l.src.Full(l.problems) {
+		l.problems = append(l.problems, problems...)
 	}
 	if doc == nil || doc.Root == nil || !doc.Whole {
 		return nil
 	}
 	outer := l.src
+	doc.Source.Every = outer.Every
 	l.src, l.included = doc.Source, true
 	defer func() { l.src, l.included = outer, false }()
 	if doc.Root.Name != n.Name {

@@ -97,6 +97,10 @@ type Source struct {
 	// the folder of this file, with slashes and without dot segments. Nil: a
 	// configSource is an error.
 	Open func(name string) ([]byte, error)
+
+	// Every has every error told, and not the first config.MaxErrors: for who
+	// compares them.
+	Every bool
 }
 
 // Load reads a web.config. See Source.Load.
@@ -115,6 +119,7 @@ func (s Source) load(table schema.Table) (*File, config.Problems) {
 	if doc == nil || doc.Root == nil || !doc.Whole {
 		return nil, problems // a torn tree would only mislead
 	}
+	doc.Source.Every = s.Every
 	l := &loader{
 		reader: reader{
 			file: &File{path: s.Path, server: s.Server, table: table, declared: map[string]declaration{}, groups: map[string]bool{}}, src: doc.Source, problems: problems,
@@ -212,7 +217,7 @@ func (l *loader) group(n *xmldoc.Node, path string, s *scope) {
 }
 
 func (l *loader) unknownSection(n *xmldoc.Node, group string) {
-	if l.problems.Full() {
+	if l.src.Full(l.problems) {
 		return
 	}
 	p := config.Problem{Code: config.UnknownSection, Message: "unknown section <" + n.Name + ">"}

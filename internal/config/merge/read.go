@@ -297,7 +297,7 @@ func (r *reader) required(n *xmldoc.Node, e *element, must func(*schema.Attribut
 }
 
 func (r *reader) unknownElement(n *xmldoc.Node, parent string, s *schema.Element) {
-	if r.problems.Full() {
+	if r.src.Full(r.problems) {
 		return
 	}
 	p := config.Problem{Code: config.UnknownElement, Message: "unknown element <" + n.Name + "> in <" + parent + ">"}
@@ -357,7 +357,7 @@ func (r *reader) attributes(n *xmldoc.Node, s *schema.Element, path string, sect
 }
 
 func (r *reader) unknownAttribute(a *xmldoc.Attr, parent string, s *schema.Element) {
-	if r.problems.Full() {
+	if r.src.Full(r.problems) {
 		return
 	}
 	p := config.Problem{Code: config.UnknownAttribute, Message: "unknown attribute " + a.Name + " on <" + parent + ">"}

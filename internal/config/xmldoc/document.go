@@ -133,6 +133,7 @@ type Attr struct {
 // no tree, so what outlives the reading of a file keeps this.
 type Source struct {
 	File  string // as it is told in problems
+	Every bool   // Report takes every error, and not config.MaxErrors of a list
 	text  string // decoded, without the byte order mark
 	lines []int  // offset of the first byte of every line
 	runes []int  // how many characters stand before every stride of bytes
@@ -202,14 +203,17 @@ func (s *Source) line(offset int) int {
 	return sort.Search(len(s.lines), func(i int) bool { return s.lines[i] > offset }) - 1
 }
 
+// Full reports whether ps takes no further errors from Report.
+func (s *Source) Full(ps config.Problems) bool { return !s.Every && ps.Full() }
+
 // Report completes p with its severity and the place of a byte offset, and
 // adds it to ps. Once ps is full of errors it does nothing.
 func (s *Source) Report(ps *config.Problems, offset int, p config.Problem) {
 	p.Severity = p.Code.Explain().Severity
-	if p.Severity == config.Error && ps.Full() {
+	if p.Severity == config.Error && s.Full(*ps) {
 		return
 	}
-	ps.Add(s.At(offset, p))
+	*ps = append(*ps, s.At(offset, p))
 }
 
 // At returns p with the place of a byte offset and the source line there.
