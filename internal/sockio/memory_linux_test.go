@@ -2,6 +2,7 @@ package sockio
 
 import (
 	"io"
+	"os"
 	"testing"
 	"time"
 )
@@ -17,10 +18,23 @@ func TestTCPPages(t *testing.T) {
 			t.Errorf("%q: %d", table, n)
 		}
 	}
-	if scarce := newScarce(); scarce == nil {
-		t.Log("this system does not say how much memory TCP may have") // as in a container
-	} else if scarce() {
-		t.Error("memory for TCP is scarce here")
+}
+
+// In a container the kernel's limit is guessed, and right to a few hundredths
+// where nobody has changed it.
+func TestUsualNeed(t *testing.T) {
+	t.Parallel()
+	pages := int64(os.Getpagesize())
+	if n, ok := usualNeed([]byte("MemTotal:       24684092 kB\nMemFree:        21033680 kB\n")); n != 24684092<<10/pages/16 || !ok {
+		t.Errorf("%d, %v", n, ok)
+	}
+	for _, text := range []string{"", "MemFree: 17 kB\n", "MemTotal:", "MemTotal: much kB"} {
+		if n, ok := usualNeed([]byte(text)); ok {
+			t.Errorf("%q: %d", text, n)
+		}
+	}
+	if newScarce() == nil {
+		t.Error("this system says neither how much memory TCP may have nor how much there is")
 	}
 }
 
