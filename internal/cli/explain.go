@@ -24,8 +24,8 @@ func (p *Process) explainCommand() *cobra.Command {
 sites of an applicationHost.config (the perch.config in the current folder, or
 else that folder, if neither is given): which binding, site, application and
 folder it leads to, the modules and the handler that see it, and what files set
-there, with the place of every value. Nothing is started, and nothing has to
-run.
+there, with the place of every value. What Perch does not do yet is marked, and
+what has no effect left out. Nothing is started, and nothing has to run.
 
 The exit code is 1 if the request would be answered with an error.`,
 		Example: "  perch explain http://shop.example/api/orders --config applicationHost.config",

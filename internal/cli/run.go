@@ -49,9 +49,9 @@ served. Port 0 takes a free one.
 
 https needs certificates: --cert names a PEM file, a PFX file, or a folder of
 them named after hosts. Clients are shown the one that fits the name they ask
-for, else the first. What cannot be used keeps run from starting, and so does a --cert
-where no URL is https; a file that changes later is read again. Without --cert, localhost gets a development
-certificate (see perch trust).`,
+for, else the first. What cannot be used keeps run from starting, and so does a
+--cert where no URL is https; a file that changes later is read again. Without
+--cert, localhost gets a development certificate (see perch trust).`,
 		Example: "  perch run ./publish\n  perch run ./publish --listen 'http://*:80' --listen unix:/run/shop.sock\n" +
 			"  perch run ./publish --listen https://localhost:8443\n" +
 			"  perch run ./publish --listen 'https://*:443' --cert shop.crt,shop.key\n" +

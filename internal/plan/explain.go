@@ -12,6 +12,7 @@ import (
 	"github.com/perchserver/perch/internal/certs"
 	"github.com/perchserver/perch/internal/config"
 	"github.com/perchserver/perch/internal/config/merge"
+	"github.com/perchserver/perch/internal/config/schema"
 	"github.com/perchserver/perch/internal/exchange"
 	"github.com/perchserver/perch/internal/handler/static"
 	"github.com/perchserver/perch/internal/http1"
@@ -79,8 +80,12 @@ type Named struct {
 // Setting is a value that a file sets and where it does.
 type Setting struct {
 	Name  string `json:"name"` // "system.webServer/webSocket/@enabled"
-	Value string `json:"value"`
+	Value string `json:"value,omitempty"`
 	Place string `json:"place"`
+
+	// NotDone is set for what Perch does not do. Of an element, or a whole
+	// section, that it does not do there is one for all, without a value.
+	NotDone bool `json:"notDone,omitempty"`
 }
 
 // place is what a node was made from.
@@ -419,7 +424,7 @@ func status(e *exchange.Error) string {
 	return strconv.Itoa(e.Status) + "." + strconv.Itoa(e.SubStatus)
 }
 
-// tell adds what files set of a section.
+// tell adds what files set of a section. What is without effect is left out.
 func (x *Explanation) tell(s *merge.Settings, section string) { x.element(section, s.Section(section)) }
 
 // mostEntries is how many entries of a collection are worth telling.
@@ -428,33 +433,39 @@ const mostEntries = 30
 // element adds what files set of an element. Secrets are kept, as are the
 // values of environment variables, which often are some.
 func (x *Explanation) element(name string, e merge.Element) {
-	schema := e.Schema()
-	for i := range schema.Attributes {
-		a := &schema.Attributes[i]
+	def := e.Schema()
+	if def.Status != schema.Done {
+		if def.Status == schema.Known {
+			x.Settings = append(x.Settings, Setting{Name: name, Place: e.Pos().String(), NotDone: true})
+		}
+		return
+	}
+	for i := range def.Attributes {
+		a := &def.Attributes[i]
 		v := e.Attribute(a.Name)
-		if !v.Set {
+		if !v.Set || a.Status == schema.Ignored {
 			continue
 		}
 		value := v.Text
 		if a.Secret || a.Name == "value" && strings.Contains(name, "environmentVariables") {
 			value = "(not shown)"
 		}
-		x.Settings = append(x.Settings, Setting{name + "/@" + a.Name, value, v.Pos.String()})
+		x.Settings = append(x.Settings, Setting{name + "/@" + a.Name, value, v.Pos.String(), a.Unobeyed(v.Value)})
 	}
-	for i := range schema.Elements {
-		if child := e.Child(schema.Elements[i].Name); child.Present {
-			x.element(name+"/"+schema.Elements[i].Name, child)
+	for i := range def.Elements {
+		if child := e.Child(def.Elements[i].Name); child.Present {
+			x.element(name+"/"+def.Elements[i].Name, child)
 		}
 	}
-	if schema.Collection == nil {
+	if def.Collection == nil {
 		return
 	}
 	entries := e.Entries()
 	for _, entry := range entries[:min(len(entries), mostEntries)] {
-		x.element(name+"/"+schema.Collection.Add, entry)
+		x.element(name+"/"+def.Collection.Add, entry)
 	}
 	if more := len(entries) - mostEntries; more > 0 {
-		x.Settings = append(x.Settings, Setting{name + "/" + schema.Collection.Add, fmt.Sprintf("(%d more)", more), ""})
+		x.Settings = append(x.Settings, Setting{Name: name + "/" + def.Collection.Add, Value: fmt.Sprintf("(%d more)", more)})
 	}
 }
 
@@ -491,7 +502,14 @@ func (x *Explanation) String() string {
 	named("handler", x.Handler)
 	line("answer", x.Answer, "")
 	for _, s := range x.Settings {
-		line("setting", s.Name+`="`+s.Value+`"`, s.Place)
+		kind, text := "setting", s.Name
+		if s.NotDone {
+			kind = "not done"
+		}
+		if s.Value != "" || strings.Contains(s.Name, "@") {
+			text += `="` + s.Value + `"`
+		}
+		line(kind, text, s.Place)
 	}
 	if len(x.Problems) > 0 {
 		b.WriteByte('\n')

@@ -87,6 +87,38 @@ func TestExplain(t *testing.T) {
 	}
 }
 
+// Of what files set, what Perch does not do is marked, and of a section that it
+// does not do there is one line. What has no effect is left out.
+func TestExplainMarksWhatIsNotDone(t *testing.T) {
+	dir := tree(t, map[string]string{
+		"web.config": `<configuration><system.webServer><caching enabled="true" enableKernelCache="true" /><asp enableParentPaths="true" />` +
+			`<security><requestFiltering allowHighBitCharacters="false" removeServerHeader="true"><requestLimits maxAllowedContentLength="7" /></requestFiltering></security>` +
+			`</system.webServer></configuration>`,
+		"a.txt": "text",
+	})
+	x, err := Explain(Input{Folder: dir, Bindings: []listen.Binding{{URL: "http://127.0.0.1:5000", Port: 5000}}}, parts(), Question{URL: "http://127.0.0.1:5000/a.txt"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told []string
+	for line := range strings.Lines(x.String()) {
+		if kind := strings.TrimSpace(line[:18]); kind == "setting" || kind == "not done" {
+			told = append(told, kind+" "+strings.Fields(line[18:])[0])
+		}
+	}
+	for _, want := range []string{
+		"not done system.webServer/caching", `not done system.webServer/security/requestFiltering/@allowHighBitCharacters="false"`,
+		`setting system.webServer/security/requestFiltering/requestLimits/@maxAllowedContentLength="7"`,
+	} {
+		if !slices.Contains(told, want) {
+			t.Errorf("not told %q in\n%s", want, x)
+		}
+	}
+	if slices.ContainsFunc(told, func(s string) bool { return strings.Contains(s, "caching/") || strings.Contains(s, "ParentPaths") }) {
+		t.Errorf("too much told in\n%s", x)
+	}
+}
+
 // What keeps a request from its handler is told: https alone, and certificates
 // of clients.
 func TestExplainWhoIsKeptOut(t *testing.T) {
