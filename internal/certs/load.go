@@ -153,6 +153,9 @@ func parseKey(der []byte) (crypto.Signer, error) {
 	return signer, nil
 }
 
+// ErrNoPassword is about a PFX file that takes a password, where none is named.
+var ErrNoPassword = errors.New("it is locked with a password, and none was given")
+
 func (s *Source) loadPFX(data []byte) (*tls.Certificate, error) {
 	password := s.Password
 	if s.PasswordFile != "" {
@@ -165,7 +168,7 @@ func (s *Source) loadPFX(data []byte) (*tls.Certificate, error) {
 	key, leaf, issuers, err := pkcs12.DecodeChain(data, password)
 	switch {
 	case errors.Is(err, pkcs12.ErrIncorrectPassword) && password == "":
-		return nil, fmt.Errorf("%s: it is locked with a password, and none was given", s.Path)
+		return nil, fmt.Errorf("%s: %w", s.Path, ErrNoPassword)
 	case errors.Is(err, pkcs12.ErrIncorrectPassword):
 		return nil, fmt.Errorf("%s: the password is wrong", s.Path)
 	case err != nil:

@@ -71,8 +71,10 @@ for, else the first. What cannot be used keeps run from starting, and so does a
 				}
 				certificates, passwordFile, clientCA = nil, "", ""
 			}
-			if len(certificates) == 0 && cmd.Flags().Changed("cert-password-file") {
-				return usageError{errors.New("--cert-password-file is for the files of --cert, and there is none"), "name one: --cert FILE"}
+			if len(certificates) == 0 {
+				if err := needsCert(cmd); err != nil {
+					return err
+				}
 			}
 			sources, err := p.certificateSources(certificates, passwordFile, served.Bindings)
 			if err != nil {
@@ -170,6 +172,14 @@ func leaveOut(cmd *cobra.Command, flags ...string) error {
 		}
 	}
 	return nil
+}
+
+// needsCert refuses the password of a --cert that is not there.
+func needsCert(cmd *cobra.Command) error {
+	if !cmd.Flags().Changed("cert-password-file") {
+		return nil
+	}
+	return usageError{errors.New("--cert-password-file is for the files of --cert, and there is none"), "name one: --cert FILE"}
 }
 
 // listening returns where a folder listens. Sites have bindings of their own.

@@ -29,9 +29,10 @@ written, and a running host takes it over by itself.`,
 
 // newSite is a site that is to be added.
 type newSite struct {
-	name, path, pool, cert string
-	id                     uint32
-	urls                   []string
+	name, path, pool   string
+	cert, passwordFile string
+	id                 uint32
+	urls               []string
 }
 
 func (p *Process) siteAdd() *cobra.Command {
@@ -45,9 +46,11 @@ They are those of "perch run", but for unix sockets. The file is made if it is
 not there. A --pool that is not there is added, too.
 
 https://localhost and names below localhost get a development certificate when
-no other is named; see perch trust.`,
+no other is named; see perch trust. The password of a PFX file is read from the
+file of --cert-password-file whenever the certificate is: it has to stay there.`,
 		Example: "  perch site add shop --path ./shop --listen http://shop.localhost:8080\n" +
-			"  perch site add shop --path /srv/shop --listen https://shop.example --cert shop.pem --config /etc/perch/applicationHost.config",
+			"  perch site add shop --path /srv/shop --listen https://shop.example --cert shop.pem --config /etc/perch/applicationHost.config\n" +
+			"  perch site add shop --path ./shop --listen https://shop.example --cert shop.pfx --cert-password-file shop.password",
 		Args: args(1, 1, "the name of a site"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			in, err := file.input()
@@ -63,6 +66,7 @@ no other is named; see perch trust.`,
 	c.Flags().StringArrayVarP(&s.urls, "listen", "l", nil, "listening `URL`, repeatable")
 	c.Flags().StringVar(&s.pool, "pool", "", "application `pool` (default: that of applicationDefaults, else none)")
 	c.Flags().StringVar(&s.cert, "cert", "", "certificate of its https URLs: a PEM or PFX `FILE`, FILE,KEYFILE, or a folder")
+	c.Flags().StringVar(&s.passwordFile, "cert-password-file", "", "`file` with the password of the PFX file of --cert")
 	c.Flags().Uint32Var(&s.id, "id", 0, "`number` of the site (default: the next)")
 	return c
 }
@@ -76,7 +80,12 @@ func (p *Process) addSite(cmd *cobra.Command, in plan.Input, s newSite) error {
 		return err
 	}
 	if !slices.ContainsFunc(bindings, overTLS) {
-		if err := leaveOut(cmd, "cert"); err != nil {
+		if err := leaveOut(cmd, "cert", "cert-password-file"); err != nil {
+			return err
+		}
+	}
+	if s.cert == "" {
+		if err := needsCert(cmd); err != nil {
 			return err
 		}
 	}
@@ -153,16 +162,15 @@ func (s *newSite) binding(b listen.Binding, file string) (steps []edit.Step, err
 			e.Where = append(e.Where, edit.Attr{Name: "sslFlags", Value: "1"})
 		}
 		if b.TLS && s.cert != "" {
-			cert, key, hasKey := strings.Cut(s.cert, ",")
-			if cert, err = physicalPath(cert, file); err != nil {
-				return nil, err
-			}
-			e.Where = append(e.Where, edit.Attr{Name: "certificateFile", Value: cert})
-			if hasKey {
-				if key, err = physicalPath(key, file); err != nil {
+			cert, key, _ := strings.Cut(s.cert, ",")
+			for _, a := range []edit.Attr{{Name: "certificateFile", Value: cert}, {Name: "certificateKeyFile", Value: key}, {Name: "certificatePasswordFile", Value: s.passwordFile}} {
+				if a.Value == "" {
+					continue
+				}
+				if a.Value, err = physicalPath(a.Value, file); err != nil {
 					return nil, err
 				}
-				e.Where = append(e.Where, edit.Attr{Name: "certificateKeyFile", Value: key})
+				e.Where = append(e.Where, a)
 			}
 		}
 		steps = append(steps, e)

@@ -62,6 +62,10 @@ func (s *Site) badCertificates() (all config.Problems) {
 		for _, err := range certs.NewTable(slog.New(slog.DiscardHandler)).Apply([]certs.Binding{b}) {
 			problem := c.bad
 			problem.Message = err.Error()
+			if errors.Is(err, certs.ErrNoPassword) {
+				problem.Hint = "write the password into a file of its own, and name that: certificatePasswordFile=\"FILE\" on the binding, or `perch site add --cert-password-file FILE`;" +
+					" the variable PERCH_CERT_PASSWORD is for `perch run --cert` alone"
+			}
 			all = append(all, problem)
 		}
 	}

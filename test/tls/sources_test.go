@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"io"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -75,6 +76,42 @@ func TestStore(t *testing.T) {
 	}
 	a.file("three.test.pem", "three.test")
 	if err := ask("three.test"); err != nil {
+		t.Error(err)
+	}
+}
+
+// A site is added with what IIS exports: a PFX file with a password.
+func TestPFXOfNewSite(t *testing.T) {
+	t.Parallel()
+	a := newAuthority(t)
+	a.pfx("shop.pfx", "secret", "shop.test")
+	a.put("password", []byte("secret\n"))
+	a.put("guess", []byte("guess\n"))
+	add := []string{"site", "add", "shop", "--path", files(t, "hello"), "-l", "https://shop.test:0", "--cert", "shop.pfx"}
+	for _, c := range []struct {
+		flags []string
+		code  int
+		want  []string
+	}{
+		{nil, 1, []string{"PC056", "none was given", "--cert-password-file FILE", "PERCH_CERT_PASSWORD is for `perch run --cert` alone"}},
+		{[]string{"--cert-password-file", "guess"}, 1, []string{"PC056", "the password is wrong"}},
+		{[]string{"--cert-password-file", "gone"}, 1, []string{"PC056", "password of ", "gone: no such file"}},
+		{[]string{"--cert", "", "--cert-password-file", "password"}, 2, []string{"--cert-password-file is for the files of --cert"}},
+		{[]string{"--cert-password-file", "password"}, 0, []string{"site shop (id 1) added"}},
+	} {
+		_, stderr, code := harness.CommandEnv(t, a.dir, []string{"PERCH_CERT_PASSWORD=secret"}, append(add[:len(add):len(add)], c.flags...)...)
+		if code != c.code {
+			t.Errorf("%v: code %d, want %d", c.flags, code, c.code)
+		}
+		for _, want := range c.want {
+			if !strings.Contains(stderr, want) {
+				t.Errorf("%v: nothing is said of %q in:\n%s", c.flags, want, stderr)
+			}
+		}
+	}
+	h := harness.Start(t, harness.Run{Config: filepath.Join(a.dir, "perch.config"), Lines: 1, Roots: a.path})
+	_, port, _ := strings.Cut(strings.TrimPrefix(h.URL, "https://"), ":")
+	if _, err := shake("127.0.0.1:"+port, &tls.Config{RootCAs: a.pool(), ServerName: "shop.test"}); err != nil {
 		t.Error(err)
 	}
 }
