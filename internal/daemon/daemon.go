@@ -354,11 +354,14 @@ func (d *Daemon) reload(c change) (config.Problems, error) {
 		}
 		return problems, err
 	}
-	if c.noticed && next.SameServer(before) {
+	switch same := next.SameServer(before); {
+	case same && c.noticed:
 		c.asked = false
+	case !same && !c.asked && c.touched == "":
+		c.asked, c.why = true, filepath.Base(d.opts.Server)+" changed" // the watch comes second
 	}
 	d.tell(next.Problems)
-	if next.Problems.HasErrors() && (c.asked || !c.noticed) {
+	if next.Problems.HasErrors() && (c.asked || c.touched != "") {
 		d.opts.Log.Error("the configuration has errors: what they concern stays as it was", "why", c.why)
 	}
 	d.adopt(before, next, c)

@@ -48,6 +48,7 @@ type Application struct {
 	handler  exchange.Handler
 	detailed bool   // error pages tell everything to everybody
 	broken   bool   // its configuration cannot be used
+	orphan   bool   // its web.config is gone, and that was told
 	refused  string // why its pool serves nothing; empty: it does
 
 	connections serve.Settings // where it is all that is served
@@ -96,8 +97,11 @@ func (r *reader) application(def *appDefinition, was *Application, patient bool)
 		a.WebConfig, err = r.in.webConfig(a.Folder)
 	}
 	if patient && err == nil && was != nil && !was.broken && was.WebConfig != "" && a.WebConfig == "" && was.Folder == a.Folder {
-		r.parts.Log.Warn("web.config is gone; the configuration before stays until it is there again, or until the configuration is reloaded",
-			"application", a.Name, "folder", a.Folder)
+		if !was.orphan {
+			was.orphan = true
+			r.parts.Log.Warn("web.config is gone; the configuration before stays until it is there again, or until the configuration is reloaded",
+				"application", a.Name, "folder", a.Folder)
+		}
 		r.depend(source{path: was.WebConfig, sum: 1}) // so that the next look is not the last
 		r.apps[key], r.layers[key] = was, was.layers
 		return was, true, nil

@@ -1,8 +1,10 @@
 package plan
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -329,15 +331,23 @@ func TestReloadKeepsWhatCannotBeUsed(t *testing.T) {
 		t.Errorf("after it was mended: %v", p.Problems)
 	}
 
-	// A web.config that is gone is awaited, unless somebody asks.
+	// A web.config that is gone is awaited, which is told once, unless somebody
+	// asks.
 	if err := os.Remove(filepath.Join(dir, "a/web.config")); err != nil {
 		t.Fatal(err)
 	}
 	in := served(dir)
 	in.Patient = true
-	patient := mustBuild(t, in, p)
-	if patient.application("a", "/").Pool == nil {
-		t.Error("an application was given up when its web.config was gone for a moment")
+	patient := p
+	var log bytes.Buffer
+	patient.parts.Log = slog.New(slog.NewTextHandler(&log, nil))
+	for range 2 {
+		if patient = mustBuild(t, in, patient); patient.application("a", "/").Pool == nil {
+			t.Error("an application was given up when its web.config was gone for a moment")
+		}
+	}
+	if n := strings.Count(log.String(), "web.config is gone"); n != 1 {
+		t.Errorf("that it is gone is told %d times:\n%s", n, log.String())
 	}
 	write(t, dir, "a/index.html", "files")
 	if p := mustBuild(t, served(dir), patient); p.application("a", "/").Pool != nil {

@@ -243,6 +243,27 @@ func TestAWebConfigThatIsGoneIsNotTakenOver(t *testing.T) {
 	}
 }
 
+// Folders that come and go are nobody's news, be there errors elsewhere.
+func TestFoldersComeInSilence(t *testing.T) {
+	t.Parallel()
+	folder, broken := page(t, "root"), page(t, "broken")
+	harness.WriteFile(t, filepath.Join(broken, "web.config"), "<configuration><oops /></configuration>")
+	s := newServer(t, site(1, "files", []string{"127.0.0.1:0:"}, "/="+folder, "/broken="+broken))
+	h := s.start(t, 1)
+	if r := h.Get("/broken/"); r.StatusCode != 500 {
+		t.Fatalf("%d %.80q", r.StatusCode, r.Text())
+	}
+	if err := os.Mkdir(filepath.Join(folder, "upload"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s.sites = append(s.sites, site(2, "more", []string{"127.0.0.1:0:"}, "/="+page(t, "more")))
+	s.write(t)
+	h.AwaitStderr("what they concern stays as it was", "applicationHost.config changed")
+	if text := h.Stderr(); strings.Contains(text, "folders have come or gone") {
+		t.Errorf("the log:\n%s", text)
+	}
+}
+
 func TestBrokenWebConfigConcernsItsSite(t *testing.T) {
 	t.Parallel()
 	app := harness.Go()
