@@ -51,22 +51,23 @@ const reloadTime = 2 * time.Minute
 func (p *Process) reload(subject string, asJSON bool) error {
 	ctx, cancel := context.WithTimeout(context.Background(), reloadTime)
 	defer cancel()
-	failed := false
+	var answers []reloaded
 	err := admin.Ask(ctx, admin.Folder(p.getenv), subject, admin.Request{Command: daemon.CommandReload}, func(data json.RawMessage) error {
-		var answer struct {
-			daemon.Reloaded
-			Problems json.RawMessage `json:"problems"` // to be printed as they are
-		}
+		var answer reloaded
 		if err := json.Unmarshal(data, &answer); err != nil {
 			return fmt.Errorf("read the answer of the host: %w", err)
 		}
-		failed = failed || answer.Failed
-		if asJSON {
-			answer.Text = ""
-			return p.printJSON(answer)
-		}
-		return p.tellReload(subject, &answer.Reloaded)
+		answers = append(answers, answer)
+		return nil
 	})
+	failed := false
+	for i := range answers {
+		a := &answers[i]
+		failed = failed || a.Failed
+		if err := p.tellReload(subject, a, len(answers) > 1, asJSON); err != nil {
+			return err
+		}
+	}
 	switch {
 	case errors.Is(err, admin.ErrNobody) && !exists(subject):
 		return fmt.Errorf("reload %s: it does not exist", subject)
@@ -85,7 +86,18 @@ func exists(name string) bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-func (p *Process) tellReload(subject string, r *daemon.Reloaded) error {
+// reloaded is the answer of one host.
+type reloaded struct {
+	daemon.Reloaded
+	Problems json.RawMessage `json:"problems"` // to be printed as they are
+}
+
+// tellReload prints one answer, and whose it is where that is not all.
+func (p *Process) tellReload(subject string, r *reloaded, several, asJSON bool) error {
+	if asJSON {
+		r.Text = ""
+		return p.printJSON(r)
+	}
 	outcome := "taken over"
 	switch {
 	case !r.Taken && r.Error != "":
@@ -98,6 +110,9 @@ func (p *Process) tellReload(subject string, r *daemon.Reloaded) error {
 	text := r.Text
 	if text != "" {
 		text += "\n"
+	}
+	if several {
+		subject += fmt.Sprintf(" (process %d)", r.Pid)
 	}
 	_, err := fmt.Fprintf(p.Stdout, "%s%s: %s\n", text, subject, outcome)
 	return err

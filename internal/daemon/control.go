@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/perchserver/perch/internal/admin"
@@ -17,6 +18,8 @@ const (
 
 // Reloaded is what came of a reload.
 type Reloaded struct {
+	Pid int `json:"pid"` // of the host
+
 	// Taken tells that the new configuration is the running one. Error says
 	// why it is not.
 	Taken bool   `json:"taken"`
@@ -54,7 +57,7 @@ func (d *Daemon) command(r admin.Request) (any, error) {
 		return nil, fmt.Errorf("this host does not know the command %q: it may be older than the program that asks", r.Command)
 	}
 	problems, err := d.reload(c)
-	answer := Reloaded{Taken: err == nil, Failed: err != nil || problems.HasErrors(), Problems: problems}
+	answer := Reloaded{Pid: os.Getpid(), Taken: err == nil, Failed: err != nil || problems.HasErrors(), Problems: problems}
 	if problems == nil {
 		answer.Problems = config.Problems{}
 		if err != nil {

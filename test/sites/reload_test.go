@@ -1,6 +1,7 @@
 package sites
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -313,6 +314,23 @@ func TestAChangedIncludedFileReloads(t *testing.T) {
 	}
 	include(page(t, "two"))
 	harness.Eventually(t, func() bool { return h.Get("/").Text() == "two" }, "the changed file is taken over")
+}
+
+// Where two hosts serve a file, as with port 0 they can, each is told of by itself.
+func TestReloadOfTwoHosts(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, site(1, "a", []string{"127.0.0.1:0:"}, "/="+page(t, "a")))
+	hosts := []*harness.Host{s.start(t, 1)}
+	if text, _ := s.reload(t); strings.Contains(text, "process") || !strings.Contains(text, "taken over") {
+		t.Errorf("of one host: %q", text)
+	}
+	hosts = append(hosts, s.start(t, 1))
+	text, code := s.reload(t)
+	for _, h := range hosts {
+		if want := fmt.Sprintf("%s (process %d): taken over\n", s.path, h.Pid); !strings.Contains(text, want) || code != 0 {
+			t.Errorf("%d %q, want %q", code, text, want)
+		}
+	}
 }
 
 func TestReloadOfNobody(t *testing.T) {
