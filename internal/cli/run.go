@@ -36,7 +36,8 @@ func (p *Process) runCommand() *cobra.Command {
 it on the first request. DIR is what "dotnet publish" wrote, or any folder with
 a web.config; without one, Perch looks at what the folder holds. With --config,
 or where there is a perch.config in the current folder, serve the sites of an
-applicationHost.config, where they have their bindings.
+applicationHost.config, where they have their bindings; one by which nothing
+would listen is an error.
 
 When it is ready, run prints one line for each listening URL. It serves until
 it is told to stop: TERM or INT (Ctrl-C) lets requests in flight end, for 30

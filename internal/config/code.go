@@ -57,6 +57,9 @@ const (
 	ClosedFolder   Code = "PC062"
 	NoApplication  Code = "PC063"
 	NeverReached   Code = "PC064"
+	OtherProtocol  Code = "PC065"
+	NoBinding      Code = "PC066"
+	NothingListens Code = "PC067"
 )
 
 // Explanation is what the reference says of a code.
@@ -162,6 +165,12 @@ var explanations = [...]Explanation{
 		"The handlers at the root of an application say which one it is; in a folder below, or in a <location>, they can only lead to that. Requests for this handler are answered with 500. Move it to the root with the section that starts the application, or make the folder an application of its own."},
 	{NeverReached, Warning, "a virtual directory that no request reaches",
 		"Another application of the site has the same path or one above it, and the application with the longest path answers before any virtual directory is looked at. Take the virtual directory out, give it another path, or put it into the other application."},
+	{OtherProtocol, Warning, "a binding of a protocol that is not served",
+		"Perch serves http and https. What listens for net.tcp, net.pipe, ftp and the like are other services of Windows. Take the binding out, or leave it to IIS."},
+	{NoBinding, Warning, "a site that no request can reach",
+		"The site has no binding of http or https, so Perch listens nowhere for it. Add a binding, or stop the site with serverAutoStart=\"false\"."},
+	{NothingListens, Error, "a configuration by which nothing listens",
+		"No site of the file is served at any address, so there is nothing to run. Look whether it is the right file, and give a site a binding of http or https that can be used."},
 }
 
 // Explanations returns what the reference says of every code, in their order.

@@ -16,18 +16,26 @@ import (
 
 // Check reads the whole configuration, sub-folders included, and returns every
 // problem. It starts nothing. The error is for what cannot be served at all.
-func Check(in Input, parts Parts) (config.Problems, error) { return check(in, parts, mostVisited) }
+func Check(in Input, parts Parts) (config.Problems, error) {
+	problems, p, err := check(in, parts, mostVisited)
+	if p != nil && p.server != nil {
+		problems = append(p.server.nothingListens(p.server.defs), problems...)
+	}
+	return problems, err
+}
 
-// check is Check of so many folders of each site at most.
-func check(in Input, parts Parts, most int) (config.Problems, error) {
+// check is Check of so many folders of each site at most, of what is there: a
+// file in which nothing listens may become one in which something does. The
+// plan is nil if there is none.
+func check(in Input, parts Parts, most int) (config.Problems, *Plan, error) {
 	in.Checked = true
 	p, err := Build(in, parts, nil)
 	var problems config.Problems
 	if errors.As(err, &problems) {
-		return problems, nil // the file of the server cannot be used
+		return problems, nil, nil // the file of the server cannot be used
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, s := range p.Sites {
 		v := visitor{reader: s.reader, most: most}
@@ -48,7 +56,7 @@ func check(in Input, parts Parts, most int) (config.Problems, error) {
 		return told[line]
 	})
 	all.Sort()
-	return all, nil
+	return all, p, nil
 }
 
 // badCertificates reads the certificates that the bindings of a site name.

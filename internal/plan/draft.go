@@ -29,14 +29,14 @@ func CheckDraft(in Input, parts Parts, d Draft) (config.Problems, error) {
 	in.Every = true // what is new may come behind a hundred others
 	drafted := in
 	drafted.Draft = &d
-	after, err := Check(drafted, parts)
+	after, _, err := check(drafted, parts, mostVisited)
 	if err == nil && len(after) == 0 {
 		return nil, nil
 	}
 	var before config.Problems
 	if _, missing := os.Stat(in.Server); in.Server != d.Path || !errors.Is(missing, fs.ErrNotExist) {
 		var was error
-		before, was = Check(in, parts)
+		before, _, was = check(in, parts, mostVisited)
 		if err != nil && (was == nil || was.Error() != err.Error()) {
 			return nil, err
 		}

@@ -24,7 +24,7 @@ func many(text string) string {
 func TestDraftWithManyErrors(t *testing.T) {
 	t.Parallel()
 	nowhere := func(last string) string {
-		return hostConfig("", many(`<site name="s$" id="1$"><application path="/"><virtualDirectory path="/" physicalPath="nowhere$" /></application></site>`)+plainSite(9, "last", "*:80:", last))
+		return hostConfig("", many(`<site name="s$" id="1$"><application path="/"><virtualDirectory path="/" physicalPath="nowhere$" /></application><bindings><binding protocol="http" bindingInformation="*:81:s$.test" /></bindings></site>`)+plainSite(9, "last", "*:80:", last))
 	}
 	for name, c := range map[string]struct{ before, after, want string }{
 		"unknown elements":      {webConfigWith("<staticContent>" + many(`<mimeMaq$ />`) + "</staticContent>"), webConfigWith("<staticContent>" + many(`<mimeMaq$ />`) + `</staticContent><defaultDocument enabled="maybe" />`), "enabled cannot be"},
@@ -66,7 +66,7 @@ func TestDraftWithManyErrors(t *testing.T) {
 // A reload finds an error that is new among many that are not.
 func TestReloadWithManyErrors(t *testing.T) {
 	t.Parallel()
-	text := hostConfig("", many(`<site name="s$" id="1$"><application path="/" applicationPool="p$"><virtualDirectory path="/" physicalPath="." /></application></site>`)+plainSite(9, "last", "*:80:", "."))
+	text := hostConfig("", many(`<site name="s$" id="1$"><application path="/" applicationPool="p$"><virtualDirectory path="/" physicalPath="." /></application><bindings><binding protocol="http" bindingInformation="*:81:s$.test" /></bindings></site>`)+plainSite(9, "last", "*:80:", "."))
 	dir := tree(t, map[string]string{"applicationHost.config": text, "index.html": ""})
 	p := mustBuild(t, served(dir), nil)
 	write(t, dir, "applicationHost.config", strings.Replace(text, "*:80:", "*:eighty:", 1))

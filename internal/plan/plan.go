@@ -252,6 +252,12 @@ func (b *builder) listen(defs []*definition) error {
 	if b.parts.Listen == nil {
 		return nil
 	}
+	if s := b.plan.server; s != nil && b.prev == nil {
+		// Later it is no error: the last site of a running host may go.
+		if none := s.nothingListens(defs); none != nil {
+			return append(none, b.plan.Problems...)
+		}
+	}
 	var wanted []listen.Binding
 	for _, d := range defs {
 		wanted = append(wanted, d.bindings...)

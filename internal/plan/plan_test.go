@@ -275,7 +275,7 @@ func TestCheckTellsWhatItLeavesOut(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	problems, err := check(input(dir), parts(), most)
+	problems, _, err := check(input(dir), parts(), most)
 	if err != nil || len(problems) != 1 || problems[0].Code != config.TooManyFolders || problems[0].File != dir {
 		t.Errorf("%v, %v", problems, err)
 	}

@@ -250,12 +250,16 @@ func (d *definer) readPools() {
 // bindings reads where a site listens. Protocols that are not HTTP are for
 // other programs.
 func (d *definer) bindings(def *definition, site merge.Element) {
+	ours := false
 	for _, e := range site.Child("bindings").Entries() {
 		info := e.Attribute("bindingInformation")
 		protocol := strings.ToLower(e.Text("protocol"))
 		if protocol != "http" && protocol != "https" {
+			d.tell(e.Problem("protocol", config.Problem{Code: config.OtherProtocol, Severity: config.Warning,
+				Message: "the binding " + e.Text("protocol") + " " + info.Text + " of site " + def.name + " is left out: Perch serves http and https"}))
 			continue
 		}
+		ours = true
 		b, err := listen.ParseInformation(protocol, info.Text)
 		if err != nil {
 			d.tell(e.Problem("bindingInformation", config.Problem{Code: config.BadBinding, Message: err.Error(),
@@ -275,6 +279,33 @@ func (d *definer) bindings(def *definition, site merge.Element) {
 			def.places = append(def.places, info.Pos)
 		}
 	}
+	if !ours {
+		d.tell(site.Problem("name", config.Problem{Code: config.NoBinding, Severity: config.Warning,
+			Message: "the site " + def.name + " has no binding of http or https: no request can reach it",
+			Hint: "`perch set \"" + sitePath(def.name) + "/bindings/binding[@protocol='http' and @bindingInformation='*:8080:']\" --config " +
+				word(d.path) + "` adds one"}))
+	}
+}
+
+// sitePath is how commands name a site.
+func sitePath(name string) string {
+	return "system.applicationHost/sites/site[@name='" + name + "']"
+}
+
+// nothingListens is the error of a file by which there is nothing to serve at
+// any address.
+func (s *server) nothingListens(defs []*definition) config.Problems {
+	if slices.ContainsFunc(defs, func(d *definition) bool { return len(d.bindings) > 0 }) {
+		return nil
+	}
+	p := config.Problem{Code: config.NothingListens, Pos: config.Pos{File: s.path},
+		Message:  "nothing would listen: no site of the file has a binding that can be used",
+		Expected: "an applicationHost.config with a site that has a binding of http or https",
+		Hint:     "`perch site add NAME --path DIR --listen http://localhost:8080 --config " + word(s.path) + "` adds one"}
+	if strings.EqualFold(filepath.Base(s.path), "web.config") {
+		p.Hint = "a web.config is served with its folder: `perch run " + word(filepath.Dir(s.path)) + "`"
+	}
+	return config.Problems{p}
 }
 
 // claim gives a binding to a site unless another has it.
@@ -342,7 +373,7 @@ func (d *definer) shadowed(def *definition, site merge.Element) {
 			if i < 0 {
 				continue
 			}
-			step := fmt.Sprintf("system.applicationHost/sites/site[@name='%s']/application[@path='%s']/virtualDirectory[@path='%s']", def.name, own, v.Text("path"))
+			step := fmt.Sprintf("%s/application[@path='%s']/virtualDirectory[@path='%s']", sitePath(def.name), own, v.Text("path"))
 			d.tell(v.Problem("path", config.Problem{Code: config.NeverReached,
 				Message: "no request reaches the virtual directory " + at + " of " + def.name + own + ": the application " + def.apps[i].path + " answers there",
 				Hint:    "give it another path, or take it out: `perch unset \"" + step + "\" --config " + word(d.path) + "`"}))

@@ -185,7 +185,7 @@ func TestServerNamesEveryProblemAndServesTheRest(t *testing.T) {
 				plainSite(2, "b", "*:80:A.TEST", "a")+"\n"+ // the binding is taken
 				plainSite(3, "c", "*:http:", "a")+"\n"+ // no binding
 				plainSite(4, "d", "*:80:d.test", "nowhere")+"\n"+ // no folder
-				`<site name="e" id="5"><application path="/" applicationPool="Mian"><virtualDirectory path="/" physicalPath="a" /></application></site>`+"\n"+
+				strings.Replace(plainSite(5, "e", "*:80:e.test", "a"), `<application `, `<application applicationPool="Mian" `, 1)+"\n"+
 				`<site name="f" id="6"><application path="/x"><virtualDirectory path="/" physicalPath="a" /></application></site>`+"\n"+
 				`<site name="g" id="7"><application path="/"><virtualDirectory path="/x" physicalPath="a" /></application></site>`+"\n"+
 				strings.Replace(plainSite(8, "h", "*:80:h.test", "a"), "</application>", `<virtualDirectory path="/v" physicalPath="%NOWHERE%\v" /></application>`, 1)),
