@@ -213,6 +213,7 @@ func (p *Plan) explain(x *Explanation, u *url.URL, addr netip.Addr, r *exchange.
 	}
 	filter := s.reader.filter(from.settings)
 	if err := filter.Judge(&r.Target); err != nil {
+		x.tell(from.settings, requestFiltering)
 		return x.refuse(answer(err))
 	}
 	if refused := from.app.refused; refused != "" {
@@ -443,7 +444,7 @@ func (x *Explanation) element(name string, e merge.Element) {
 	for i := range def.Attributes {
 		a := &def.Attributes[i]
 		v := e.Attribute(a.Name)
-		if !v.Set || a.Status == schema.Ignored {
+		if !v.Set || a.Status == schema.Ignored || v.Pos.File == builtIn {
 			continue
 		}
 		value := v.Text

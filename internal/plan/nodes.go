@@ -8,6 +8,7 @@ import (
 
 	"github.com/perchserver/perch/internal/config"
 	"github.com/perchserver/perch/internal/config/merge"
+	"github.com/perchserver/perch/internal/config/store"
 	"github.com/perchserver/perch/internal/exchange"
 	"github.com/perchserver/perch/internal/handler/static"
 	"github.com/perchserver/perch/internal/module/access"
@@ -340,8 +341,25 @@ func (r *reader) node(s *merge.Settings, at string, m *mount) *site.Node {
 
 // filter is what requests are refused for by themselves.
 func (r *reader) filter(s *merge.Settings) reqfilter.Settings {
-	limits := s.Section("system.webServer/security/requestFiltering").Child("requestLimits")
-	return reqfilter.Settings{MaxBody: limits.Int("maxAllowedContentLength"), MaxSegments: r.def.segments}
+	limits := s.Section(requestFiltering).Child("requestLimits")
+	hidden, _ := hiddenSegments(s)
+	return reqfilter.Settings{MaxBody: limits.Int("maxAllowedContentLength"), MaxSegments: r.def.segments, Hidden: reqfilter.Hide(hidden...)}
+}
+
+// hiddenSegments are the names that no segment of a path may have: whoever
+// handles it, or where that is a file. The names of ASP.NET's folders, which
+// IIS has if that is installed, are an application's to use, unless a file says
+// otherwise. What Perch keeps of old files nobody is to see.
+func hiddenSegments(s *merge.Settings) (always, ofFiles []string) {
+	always = []string{store.Folder}
+	for _, e := range s.Section(requestFiltering).Child("hiddenSegments").Entries() {
+		if name := e.Text("segment"); e.Pos().File == builtIn && name != "web.config" {
+			ofFiles = append(ofFiles, name)
+		} else {
+			always = append(always, name)
+		}
+	}
+	return always, ofFiles
 }
 
 // headerRules are what the section httpProtocol asks for.
@@ -455,10 +473,14 @@ func refuse(status, sub int, why string) exchange.Handler {
 func (r *reader) staticSettings(s *merge.Settings, m *mount) static.Settings {
 	set := static.Settings{Root: m.folder, Prefix: m.path, Files: r.parts.Files}
 	if d := s.Section("system.webServer/defaultDocument"); d.Bool("enabled") {
+		filter := r.filter(s)
 		for _, f := range d.Child("files").Entries() {
-			set.DefaultDocuments = append(set.DefaultDocuments, f.Text("value"))
+			if name := f.Text("value"); filter.Judge(&exchange.Target{Path: []byte("/" + name)}) == nil {
+				set.DefaultDocuments = append(set.DefaultDocuments, name)
+			}
 		}
 	}
+	_, set.HiddenSegments = hiddenSegments(s)
 	content := s.Section("system.webServer/staticContent")
 	for _, m := range content.Entries() {
 		set.Types = append(set.Types, static.Type{Extension: m.Text("fileExtension"), MIME: m.Text("mimeType")})

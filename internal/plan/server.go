@@ -33,6 +33,14 @@ var defaultHandlers []byte
 //go:embed documents.config
 var defaultDocuments []byte
 
+//go:embed hidden.config
+var defaultHidden []byte
+
+// builtIn is the file that these are said to be.
+const builtIn = "built-in defaults"
+
+const requestFiltering = "system.webServer/security/requestFiltering"
+
 // server is an applicationHost.config as it was read.
 type server struct {
 	path     string
@@ -139,13 +147,13 @@ func withoutServer(data []byte) (rest []byte, ends int) {
 func baseLayers(s *server) ([]merge.Layer, error) {
 	var base []merge.Layer
 	for _, d := range []struct {
-		section string
-		text    []byte
-	}{{"system.webServer/handlers", defaultHandlers}, {"system.webServer/defaultDocument", defaultDocuments}} {
-		if s != nil && s.settings.Section(d.section).Present {
+		replaced string // by a section of the server's file; empty: that adds to it
+		text     []byte
+	}{{"system.webServer/handlers", defaultHandlers}, {"system.webServer/defaultDocument", defaultDocuments}, {"", defaultHidden}} {
+		if d.replaced != "" && s != nil && s.settings.Section(d.replaced).Present {
 			continue
 		}
-		file, problems := merge.Load("built-in defaults", d.text)
+		file, problems := merge.Load(builtIn, d.text)
 		if problems.HasErrors() {
 			return nil, fmt.Errorf("built-in configuration: %w", problems.Err())
 		}

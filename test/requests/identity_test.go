@@ -73,6 +73,22 @@ var identityCases = []exchangeCase{
 			}
 		}
 	}},
+	{name: "HiddenSegments", run: func(t *testing.T, h *harness.Host, _ harness.App) {
+		for _, target := range []string{
+			"/web.config", "/WEB.Config", "/%77eb%2Econfig", "/web.config/", "/web.config/x?y", "/a/web.config", "/a//web.config", "//web.config",
+			`/a\web.config`, "/a/../web.config", "/a%2fweb.config", "/a%5cweb.config", "/a%2f..%2fweb.config",
+			"/.perch-history/web.config.1", "/a/.PERCH-history/", "/%2Eperch-history",
+		} {
+			if r := raw(t, h, target); r.StatusCode != 404 || !strings.Contains(r.Text(), "HTTP Error 404.8") {
+				t.Errorf("target %s is answered with %s", target, harness.Describe(r.StatusCode, r.Bytes))
+			}
+		}
+		for _, target := range []string{"/web.config.", "/web.config;x", "/web.config%20", "/web.configs", "/a?/web.config", "/bin/x", "/App_Data/x", "/a%2fb"} {
+			if got := seen(t, h, target); got.RawTarget != target {
+				t.Errorf("target %s arrived as %s", target, got.RawTarget)
+			}
+		}
+	}},
 	{name: "Methods", run: func(t *testing.T, h *harness.Host, _ harness.App) {
 		for _, m := range []string{"GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND"} {
 			if s := h.Seen(m, "/"); s.Method != m {

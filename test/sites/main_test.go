@@ -19,6 +19,7 @@ type server struct {
 	path  string
 	pools string
 	sites []string
+	other string // groups of sections beside system.applicationHost
 }
 
 func newServer(t *testing.T, sites ...string) *server {
@@ -32,7 +33,7 @@ func newServer(t *testing.T, sites ...string) *server {
 func (s *server) write(t testing.TB) {
 	t.Helper()
 	harness.WriteFile(t, s.path, "<configuration><system.applicationHost>\n<applicationPools>"+s.pools+"</applicationPools>\n<sites>\n"+
-		strings.Join(s.sites, "\n")+"\n</sites></system.applicationHost></configuration>\n")
+		strings.Join(s.sites, "\n")+"\n</sites></system.applicationHost>"+s.other+"</configuration>\n")
 }
 
 // start runs a host that has to print so many listening URLs.

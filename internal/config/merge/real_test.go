@@ -44,7 +44,6 @@ func TestFilesOfIIS(t *testing.T) {
 	t.Parallel()
 	restricts := []string{
 		"system.webServer/security/requestFiltering/fileExtensions/add/@allowed",
-		"system.webServer/security/requestFiltering/hiddenSegments/add",
 	}
 	for name, c := range map[string]struct{ site, pool, path string }{
 		"iis.config":        {"Default Web Site", "DefaultAppPool", `C:\inetpub\wwwroot`},

@@ -162,7 +162,8 @@ var staticContent = Section{Path: "system.webServer/staticContent", Element: Ele
 	}}},
 }}
 
-// requestFiltering refuses requests. Of it the limit of the body is done.
+// requestFiltering refuses requests. Of it the limit of the body and the hidden
+// segments are done.
 var requestFiltering = Section{Path: "system.webServer/security/requestFiltering", Element: Element{
 	Attributes: []Attribute{
 		{Name: "allowDoubleEscaping", Type: Bool, Default: "false", Status: Known, Restricts: true, Obeyed: "true"},
@@ -200,7 +201,12 @@ var requestFiltering = Section{Path: "system.webServer/security/requestFiltering
 				{Name: "denyStrings", Collection: listOf("string", Done)},
 			},
 		}}},
-		{Name: "hiddenSegments", Attributes: []Attribute{applyToWebDAV}, Collection: listOf("segment", Known)},
+		// IIS refuses to hide a name again. Which ones it hides by itself
+		// depends on what was installed with it, so here that is no error.
+		{Name: "hiddenSegments", Attributes: []Attribute{applyToWebDAV}, Collection: &Collection{
+			Add: "add", Remove: "remove", Clear: "clear", AllowDuplicates: true,
+			Entry: Element{Attributes: []Attribute{{Name: "segment", Key: true, Required: true, NonEmpty: true}}},
+		}},
 		{Name: "verbs", Attributes: []Attribute{allowUnlisted, applyToWebDAV}, Collection: &Collection{Add: "add", Remove: "remove", Clear: "clear", Entry: Element{
 			Attributes: []Attribute{{Name: "verb", CaseSensitive: true, Key: true, Required: true, NonEmpty: true}, allowed},
 		}}},

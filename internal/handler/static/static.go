@@ -44,7 +44,8 @@ type Settings struct {
 	DefaultDocuments []string
 
 	// HiddenSegments are the names that no segment of a URL path may have, in
-	// any case. Nil stands for DefaultHiddenSegments.
+	// any case, because files alone are not to have them. What is hidden from
+	// everybody never comes here.
 	HiddenSegments []string
 
 	// Types are entries of the MIME map, before which the shipped ones yield.
@@ -94,12 +95,6 @@ func DefaultDocuments() []string {
 	return []string{"Default.htm", "Default.asp", "index.htm", "index.html", "iisstart.htm"}
 }
 
-// DefaultHiddenSegments returns the list that IIS ships with ASP.NET.
-func DefaultHiddenSegments() []string {
-	return []string{"web.config", "bin", "App_code", "App_GlobalResources", "App_LocalResources",
-		"App_WebReferences", "App_Data", "App_Browsers"}
-}
-
 const op = "serve file" // of every error of this package
 
 // Handler serves the files of one folder. It is safe for concurrent use.
@@ -139,11 +134,7 @@ func New(s Settings) (*Handler, error) {
 		salt:             rand.Uint64(),
 	}
 	h.sections.New = func() any { return new(io.SectionReader) }
-	hidden := s.HiddenSegments
-	if hidden == nil {
-		hidden = DefaultHiddenSegments()
-	}
-	for _, name := range hidden {
+	for _, name := range s.HiddenSegments {
 		h.hidden = append(h.hidden, []byte(name))
 	}
 	h.setCacheFields(s.Cache)

@@ -107,7 +107,8 @@ func TestFileHead(t *testing.T) {
 
 func TestStatus(t *testing.T) {
 	t.Parallel()
-	h := site(t, Settings{}, map[string]string{
+	hidden := []string{"web.config", "bin", "App_Data", "App_GlobalResources"}
+	h := site(t, Settings{HiddenSegments: hidden}, map[string]string{
 		"page.html":                   "page",
 		"file.xyz":                    "x",
 		"none":                        "x",

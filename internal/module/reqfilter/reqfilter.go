@@ -1,7 +1,7 @@
 // Package reqfilter is the module that refuses requests by their own
 // properties, as IIS's Request Filtering does. It bounds the body of a
-// request and the segments of its path; the other filters of that section
-// follow.
+// request and the segments of its path, and hides names from all handlers; the
+// other filters of that section follow.
 //
 // internal/plan puts it into the chain of a node.
 package reqfilter
@@ -23,6 +23,9 @@ type Settings struct {
 	// MaxSegments is how many segments a path may have (maxUrlSegments); 0 is
 	// no limit, as for HTTP.sys.
 	MaxSegments int
+
+	// Hidden are the names that no segment of a path may have (hiddenSegments).
+	Hidden Segments
 }
 
 // DefaultMaxBody is IIS's own default for maxAllowedContentLength.
@@ -47,20 +50,28 @@ func Module(set Settings) exchange.Module {
 }
 
 // Judge returns why a path is refused, nil if it is not. An encoded slash
-// counts as one.
+// counts as one. Where it may hide a name, both readings of the path are
+// judged: nobody knows which one the handler takes.
 func (set *Settings) Judge(t *exchange.Target) error {
 	path := t.Path
 	if t.HiddenSlash {
 		path = t.Separated
 	}
-	if set.MaxSegments == 0 || bytes.Count(bytes.TrimSuffix(path, []byte("/")), []byte("/")) <= set.MaxSegments {
-		return nil
+	if set.MaxSegments > 0 && bytes.Count(bytes.TrimSuffix(path, []byte("/")), []byte("/")) > set.MaxSegments {
+		return &exchange.Error{
+			Status: 404, SubStatus: 20, Op: "filter request",
+			Public: "The path has more segments than are allowed here",
+			Err:    fmt.Errorf("the path has more segments than the %d of maxUrlSegments", set.MaxSegments),
+		}
 	}
-	return &exchange.Error{
-		Status: 404, SubStatus: 20, Op: "filter request",
-		Public: "The path has more segments than are allowed here",
-		Err:    fmt.Errorf("the path has more segments than the %d of maxUrlSegments", set.MaxSegments),
+	hidden := set.Hidden.find(path)
+	if hidden == nil && t.HiddenSlash {
+		hidden = set.Hidden.find(t.Path)
 	}
+	if hidden != nil {
+		return exchange.Errorf(404, 8, "filter request", "segment %q is hidden by request filtering", hidden)
+	}
+	return nil
 }
 
 // tooLarge is the refusal of a body whose declared length is beyond the limit.

@@ -68,3 +68,81 @@ func TestSegments(t *testing.T) {
 		}
 	}
 }
+
+func TestHiddenSegments(t *testing.T) {
+	hidden := Hide("web.config", "bin", ".perch-history", "Größe", strings.Repeat("long", 20))
+	for path, want := range map[string]string{ // what is hidden; empty: nothing
+		"/":                              "",
+		"":                               "",
+		"*":                              "",
+		"/web.config":                    "web.config",
+		"/WEB.Config":                    "WEB.Config",
+		"/web.config/":                   "web.config",
+		"/a/bin/b":                       "bin",
+		"/a/b/bin":                       "bin",
+		"//bin":                          "bin",
+		"/binary/x":                      "",
+		"/a.bin":                         "",
+		"/web.config.":                   "", // names of their own, where case counts
+		"/web.config ":                   "",
+		"/web.config;x":                  "",
+		"/web.confi":                     "",
+		"/index.html":                    "", // as long as web.config
+		"/x/.perch-history/y":            ".perch-history",
+		"/.perch-hi\u017ftory/y":         ".perch-hi\u017ftory", // a long s, the same letter to some file systems
+		"/GRÖSSE":                        "",
+		"/GRÖßE":                         "GRÖßE",
+		"/gr\xc3":                        "",
+		"/" + strings.Repeat("LONG", 20): strings.Repeat("LONG", 20),
+		"/" + strings.Repeat("long", 21): "",
+	} {
+		if got := hidden.find([]byte(path)); string(got) != want {
+			t.Errorf("%.40s: %q is hidden, want %q", path, got, want)
+		}
+	}
+	var none Segments
+	if got := none.find([]byte("/web.config/bin")); got != nil {
+		t.Errorf("%q is hidden by nothing", got)
+	}
+}
+
+// An application may take an encoded slash for one, or not.
+func TestBothReadingsAreJudged(t *testing.T) {
+	set := Settings{Hidden: Hide("bin")}
+	for path, separated := range map[string]string{
+		"/a%2fbin%2fb": "/a/bin/b",
+		"/bin/..%2fx":  "/x",
+	} {
+		err := set.Judge(&exchange.Target{Path: []byte(path), HiddenSlash: true, Separated: []byte(separated)})
+		if e := exchange.AsError(err); err == nil || e.Status != 404 || e.SubStatus != 8 {
+			t.Errorf("%s: %v, want 404.8", path, err)
+		}
+	}
+	if err := set.Judge(&exchange.Target{Path: []byte("/a%2fbinary"), HiddenSlash: true, Separated: []byte("/a/binary")}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestJudgeDoesNotAllocate(t *testing.T) {
+	set := Settings{MaxSegments: 32, Hidden: Hide("web.config", ".perch-history")}
+	target := exchange.Target{Path: []byte("/api/orders/0123456789/lines")}
+	if n := testing.AllocsPerRun(100, func() {
+		if set.Judge(&target) != nil {
+			t.Error("refused")
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func BenchmarkJudge(b *testing.B) {
+	set := Settings{Hidden: Hide("web.config", ".perch-history")}
+	for _, path := range []string{"/", "/index.html", "/api/orders/0123456789/lines"} {
+		b.Run(path, func(b *testing.B) {
+			target := exchange.Target{Path: []byte(path)}
+			for b.Loop() {
+				set.Judge(&target)
+			}
+		})
+	}
+}

@@ -1,0 +1,56 @@
+package reqfilter
+
+import "bytes"
+
+// Segments are names to look for among the segments of paths, in any letter
+// case. The zero value is none.
+type Segments struct {
+	names   [][]byte
+	lengths uint64 // one bit for each length in bytes that a spelling can have
+}
+
+// longest stands for all lengths from it on.
+const longest = 63
+
+// Hide returns names as Segments.
+func Hide(names ...string) (s Segments) {
+	for _, name := range names {
+		s.names = append(s.names, []byte(name))
+		shortest, most := len(name), len(name)
+		for _, c := range []byte(name) {
+			switch {
+			case c >= 0x80:
+				shortest, most = 0, longest // letters of any length may be the same
+			case c|0x20 == 's':
+				most += len("\u017f") - 1 // the long s
+			case c|0x20 == 'k':
+				most += len("\u212a") - 1 // the sign of the kelvin
+			}
+		}
+		for n := min(shortest, longest); n <= min(most, longest); n++ {
+			s.lengths |= 1 << n
+		}
+	}
+	return s
+}
+
+// find returns the first segment of a path that has one of the names, nil if
+// none has. Most segments are told by their length.
+func (s *Segments) find(path []byte) []byte {
+	for len(path) > 0 {
+		path = path[1:]
+		end := bytes.IndexByte(path, '/')
+		if end < 0 {
+			end = len(path)
+		}
+		if s.lengths>>min(uint(end), longest)&1 != 0 {
+			for _, name := range s.names {
+				if bytes.EqualFold(path[:end], name) {
+					return path[:end]
+				}
+			}
+		}
+		path = path[end:]
+	}
+	return nil
+}
