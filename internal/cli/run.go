@@ -41,8 +41,8 @@ would listen is an error.
 
 When it is ready, run prints one line for each listening URL. It serves until
 it is told to stop: TERM or INT (Ctrl-C) lets requests in flight end, for 30
-seconds at most, a second one stops at once, HUP reads the configuration again,
-as "perch reload" does.
+seconds at most, a second one stops at once, unless it comes within half a
+second. HUP reads the configuration again, as "perch reload" does.
 
 A listening URL is http://HOST:PORT, https://HOST:PORT or unix:PATH. An IP
 address, * or localhost serves every host name, any other name is the only one
@@ -290,34 +290,44 @@ func (p *Process) run(o daemon.Options, asJSON bool) error {
 	if err := p.printURLs(d.URLs(), asJSON); err != nil {
 		o.Log.Error("cannot print the listening URLs", "err", err)
 	}
-	for s := range p.Signals {
-		if isReload(s) {
-			d.Reload("signal " + s.String())
-			continue
-		}
-		o.Log.Info("stopping: requests in flight may end", "signal", s.String())
-		break
-	}
-	ctx, cancel := context.WithCancelCause(context.Background())
-	defer cancel(nil)
-	stopped := make(chan error, 1)
-	go func() { stopped <- d.Stop(ctx, drainTime) }()
-	for {
-		select {
-		case err := <-stopped:
-			return err
-		case s := <-p.Signals:
-			if !isReload(s) {
-				o.Log.Warn("stopping at once", "signal", s.String())
-				cancel(fmt.Errorf("there was a second signal to stop (%v)", s))
-			}
-		}
-	}
+	return obey(p.Signals, func(why string) { d.Reload(why) }, d.Stop, o.Log)
 }
 
 // drainTime is how long requests in flight may take to end after the first
 // signal to stop.
 const drainTime = 30 * time.Second
+
+// echoTime is how long a signal to stop may come again and mean the same:
+// timeout(1) and some supervisors send it to the process and to its group.
+const echoTime = 500 * time.Millisecond
+
+// obey does what signals say until the host has stopped.
+func obey(signals <-chan os.Signal, reload func(string), stop func(context.Context, time.Duration) error, log *slog.Logger) error {
+	for s := range signals {
+		if isReload(s) {
+			reload("signal " + s.String())
+			continue
+		}
+		log.Info("stopping: requests in flight may end", "signal", s.String())
+		break
+	}
+	first := time.Now()
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	stopped := make(chan error, 1)
+	go func() { stopped <- stop(ctx, drainTime) }()
+	for {
+		select {
+		case err := <-stopped:
+			return err
+		case s := <-signals:
+			if !isReload(s) && time.Since(first) >= echoTime {
+				log.Warn("stopping at once", "signal", s.String())
+				cancel(fmt.Errorf("there was a second signal to stop (%v)", s))
+			}
+		}
+	}
+}
 
 func (p *Process) printURLs(urls []string, asJSON bool) error {
 	if asJSON {

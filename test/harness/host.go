@@ -250,6 +250,14 @@ func (h *Host) Signal(s os.Signal) {
 	}
 }
 
+// Insist sends a signal to stop until the host has ended: one that comes right
+// after the first says nothing new.
+func (h *Host) Insist(s os.Signal) int {
+	h.t.Helper()
+	Eventually(h.t, func() bool { h.Signal(s); return h.Exited() }, "the host ends")
+	return h.Wait()
+}
+
 // Stderr is what the host has written there up to now.
 func (h *Host) Stderr() string { return h.stderr.text() }
 

@@ -270,8 +270,7 @@ func TestSecondSignalStopsAtOnce(t *testing.T) {
 	if h.Exited() {
 		t.Fatal("the host ended at the first signal with a request in flight")
 	}
-	h.Signal(syscall.SIGINT)
-	if code := h.Wait(); code != 1 {
+	if code := h.Insist(syscall.SIGINT); code != 1 {
 		t.Errorf("exit code %d after the second signal, want 1", code)
 	}
 	h.AwaitStderr("perch: requests were cut: there was a second signal to stop (interrupt)")

@@ -247,8 +247,7 @@ func TestWhoWaitsForBandwidth(t *testing.T) {
 			begin()
 			h.Signal(syscall.SIGTERM)
 			h.AwaitStderr("requests in flight may end")
-			h.Signal(syscall.SIGTERM)
-			if code := h.Wait(); code != 1 {
+			if code := h.Insist(syscall.SIGTERM); code != 1 {
 				t.Errorf("exit code %d, want that of requests that were cut", code)
 			}
 		})
