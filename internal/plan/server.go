@@ -18,6 +18,7 @@ import (
 
 	"github.com/perchserver/perch/internal/certs"
 	"github.com/perchserver/perch/internal/config"
+	"github.com/perchserver/perch/internal/config/edit"
 	"github.com/perchserver/perch/internal/config/merge"
 	"github.com/perchserver/perch/internal/listen"
 	"github.com/perchserver/perch/internal/module/hsts"
@@ -351,7 +352,7 @@ func (d *definer) applications(def *definition, site merge.Element) {
 	for _, e := range site.Entries() {
 		app := appDefinition{path: e.Text("path"), pool: d.pool(def, e)}
 		for _, v := range e.Entries() {
-			if dir, ok := d.directory(v); ok {
+			if dir, ok := d.directory(v, def.name, app.path); ok {
 				app.dirs = append(app.dirs, dir)
 			}
 		}
@@ -433,7 +434,7 @@ func (d *definer) nearPool(name string) string {
 var unset = regexp.MustCompile(`%[A-Za-z_][A-Za-z0-9_()]*%`)
 
 // directory reads a virtual directory; false if it leads nowhere.
-func (d *definer) directory(e merge.Element) (dirDefinition, bool) {
+func (d *definer) directory(e merge.Element, site, app string) (dirDefinition, bool) {
 	dir := dirDefinition{path: e.Text("path"), noSubConfig: !e.Bool("allowSubDirConfig")}
 	dir.missing = e.Problem("physicalPath", config.Problem{Code: config.NoPhysicalPath,
 		Message: "the virtual directory " + dir.path + " has no physicalPath", Expected: "the path of a folder that can be read"})
@@ -442,12 +443,27 @@ func (d *definer) directory(e merge.Element) (dirDefinition, bool) {
 		d.tell(dir.missing)
 		return dir, false
 	}
-	if name := unset.FindString(physical); name != "" {
-		dir.missing.Hint = "the variable " + name + " is not set in Perch's environment: set it, or write the path without it"
+	setting := edit.Path{Attribute: "physicalPath", Steps: []edit.Step{edit.Elem("system.applicationHost"), edit.Elem("sites"), edit.Elem("site", "name", site),
+		edit.Elem("application", "path", app), edit.Elem("virtualDirectory", "path", dir.path)}}
+	command := "`perch set \"" + setting.String() + "=FOLDER\" --config " + word(d.path) + "`"
+	switch name := unset.FindString(physical); {
+	case name != "":
+		dir.missing.Hint = "the variable " + name + " is not set in Perch's environment: set it, or write the path without it, as with " + command
+		if strings.EqualFold(name, "%SystemDrive%") {
+			dir.missing.Hint = "the variable " + name + " is not set in Perch's environment: `" + strings.Trim(name, "%") + "=/srv perch run ...` finds the folder below /srv; or write another path: " + command
+		}
+	case runtime.GOOS == "windows":
+	case drive.MatchString(physical):
+		dir.missing.Hint = "there are no drives with letters here: copy the folder to this machine, and write where it is: " + command
+	case strings.HasPrefix(physical, `\\`):
+		dir.missing.Hint = "a share of another machine has no such path here: mount it, and write where it is mounted: " + command
 	}
 	dir.folder = d.absolute(physical)
 	return dir, true
 }
+
+// drive begins a path of Windows on a drive.
+var drive = regexp.MustCompile(`^[A-Za-z]:`)
 
 // native writes a path of Windows as this system does.
 func native(path string) string {

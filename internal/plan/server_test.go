@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/perchserver/perch/internal/config"
+	"github.com/perchserver/perch/internal/config/edit"
 	"github.com/perchserver/perch/internal/config/merge"
 	"github.com/perchserver/perch/internal/config/schema"
 	"github.com/perchserver/perch/internal/exchange"
@@ -218,6 +220,39 @@ func TestServerNamesEveryProblemAndServesTheRest(t *testing.T) {
 	}
 	if status, _ := getFrom(t, p, "h.test", "/v/x"); status != 500 {
 		t.Errorf("a virtual directory without its folder: %d, want 500", status)
+	}
+}
+
+// A folder that only Windows can have is told with the way out.
+func TestFoldersOfWindows(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		t.Skip("they are folders here")
+	}
+	for physical, want := range map[string]string{
+		`C:\inetpub\media`:              "there are no drives with letters here",
+		`d:/media`:                      "there are no drives with letters here",
+		`\\fileserver\share`:            "a share of another machine has no such path here",
+		`%SystemDrive%\inetpub\wwwroot`: "`SystemDrive=/srv perch run ...` finds the folder below /srv",
+		`/c:/media`:                     "",
+	} {
+		dir := tree(t, map[string]string{"applicationHost.config": hostConfig("", plainSite(1, "a", "*:80:", physical))})
+		in := served(dir)
+		p := mustBuild(t, in, nil)
+		if len(p.Problems) != 1 || p.Problems[0].Code != config.NoPhysicalPath {
+			t.Errorf("%s: %v", physical, p.Problems)
+			continue
+		}
+		hint := p.Problems[0].Hint
+		if !strings.Contains(hint, want) || want == "" && hint != "" {
+			t.Errorf("%s: hint %q, want %q", physical, hint, want)
+		}
+		if _, setting, _ := strings.Cut(hint, `perch set "`); want != "" {
+			setting, _, _ = strings.Cut(setting, `"`)
+			if s, value, _, err := edit.ParseSetting(setting); err != nil || value != "FOLDER" || s.Attribute != "physicalPath" || !strings.Contains(hint, "--config "+in.Server) {
+				t.Errorf("%s: no command in %q: %v", physical, hint, err)
+			}
+		}
 	}
 }
 
