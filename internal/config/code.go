@@ -42,24 +42,25 @@ const (
 	NotDoneRestricts Code = "PC041"
 	NotDoneRefused   Code = "PC042"
 
-	BadBinding     Code = "PC050"
-	BindingTaken   Code = "PC051"
-	UnknownPool    Code = "PC052"
-	NoPhysicalPath Code = "PC053"
-	NoRoot         Code = "PC054"
-	NoCertificate  Code = "PC055"
-	BadCertificate Code = "PC056"
-	NoProgram      Code = "PC057"
-	LinkLoop       Code = "PC058"
-	NoHandler      Code = "PC059"
-	TooManyFolders Code = "PC060"
-	TwinFolders    Code = "PC061"
-	ClosedFolder   Code = "PC062"
-	NoApplication  Code = "PC063"
-	NeverReached   Code = "PC064"
-	OtherProtocol  Code = "PC065"
-	NoBinding      Code = "PC066"
-	NothingListens Code = "PC067"
+	BadBinding      Code = "PC050"
+	BindingTaken    Code = "PC051"
+	UnknownPool     Code = "PC052"
+	NoPhysicalPath  Code = "PC053"
+	NoRoot          Code = "PC054"
+	NoCertificate   Code = "PC055"
+	BadCertificate  Code = "PC056"
+	NoProgram       Code = "PC057"
+	LinkLoop        Code = "PC058"
+	NoHandler       Code = "PC059"
+	TooManyFolders  Code = "PC060"
+	TwinFolders     Code = "PC061"
+	ClosedFolder    Code = "PC062"
+	NoApplication   Code = "PC063"
+	NeverReached    Code = "PC064"
+	OtherProtocol   Code = "PC065"
+	NoBinding       Code = "PC066"
+	NothingListens  Code = "PC067"
+	DotNetFramework Code = "PC068"
 )
 
 // Explanation is what the reference says of a code.
@@ -171,6 +172,8 @@ var explanations = [...]Explanation{
 		"The site has no binding of http or https, so Perch listens nowhere for it. Add a binding, or stop the site with serverAutoStart=\"false\"."},
 	{NothingListens, Error, "a configuration by which nothing listens",
 		"No site of the file is served at any address, so there is nothing to run. Look whether it is the right file, and give a site a binding of http or https that can be used."},
+	{DotNetFramework, Warning, "an application of the .NET Framework",
+		"ASP.NET before ASP.NET Core runs inside of IIS's own worker process, and nowhere but on Windows: Perch serves the files of the folder, and its pages are refused. Leave it to IIS, or port it to ASP.NET Core."},
 }
 
 // Explanations returns what the reference says of every code, in their order.

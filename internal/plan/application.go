@@ -13,6 +13,7 @@ import (
 
 	"github.com/perchserver/perch/internal/config"
 	"github.com/perchserver/perch/internal/config/merge"
+	"github.com/perchserver/perch/internal/config/recognize"
 	"github.com/perchserver/perch/internal/exchange"
 	"github.com/perchserver/perch/internal/handler/aspnetcore"
 	"github.com/perchserver/perch/internal/handler/forward"
@@ -208,10 +209,22 @@ func (r *reader) root(a *Application, def *appDefinition, above []merge.Layer, w
 		r.note(problems)
 		return problems
 	}
+	if a.Settings == nil {
+		r.framework(a)
+	}
 	a.detailed = r.development(a.variable(r.host))
 	a.refused = def.pool.refused
 	a.node = r.node(settings, a.Path, r.mount(a.Path))
 	return nil
+}
+
+// framework tells an application that only IIS can run.
+func (r *reader) framework(a *Application) {
+	if sign := recognize.Framework(a.Folder); sign != "" {
+		r.note(config.Problems{{Code: config.DotNetFramework, Severity: config.Warning, Pos: config.Pos{File: sign},
+			Message: "the application " + a.Name + " is one of ASP.NET for the .NET Framework: it cannot run here, and its files alone are served",
+			Hint:    "leave it to IIS on Windows, or port it to ASP.NET Core and name the folder that is published"}})
+	}
 }
 
 // applicationSection returns the section of the application that the handlers

@@ -3,6 +3,7 @@ package recognize
 import (
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -146,4 +147,32 @@ func runtimeIdentifier() string {
 		return nativeSystem + "-x64"
 	}
 	return nativeSystem + "-" + runtime.GOARCH
+}
+
+// Framework returns the path of a file by which a folder is an application of
+// ASP.NET for the .NET Framework, which nothing but IIS runs; empty if there is
+// none.
+func Framework(dir string) string {
+	f, err := open(dir)
+	if err != nil {
+		return ""
+	}
+	if sign := f.framework(); sign != "" {
+		return f.path(sign)
+	}
+	return ""
+}
+
+func (f *folder) framework() string {
+	for _, name := range f.names {
+		switch lower := strings.ToLower(name); filepath.Ext(lower) {
+		case ".asax", ".ascx", ".ashx", ".asmx", ".aspx", ".svc":
+			return name
+		default:
+			if lower == "precompiledapp.config" {
+				return name
+			}
+		}
+	}
+	return ""
 }

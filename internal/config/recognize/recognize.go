@@ -182,6 +182,9 @@ var defaultDocuments = []string{"Default.htm", "index.htm", "index.html", "iisst
 // hint tells what to do with a folder that holds an application of a kind
 // that cannot be started without being told how.
 func (f *folder) hint() string {
+	if sign := f.framework(); sign != "" {
+		return fmt.Sprintf("%s belongs to an application of ASP.NET for the .NET Framework, which runs in IIS on Windows alone: port it to ASP.NET Core, and name the folder that is published", sign)
+	}
 	if projects := append(f.withSuffix(".csproj"), append(f.withSuffix(".fsproj"), f.withSuffix(".vbproj")...)...); len(projects) > 0 {
 		return fmt.Sprintf("this is the source of the .NET project %s: run `dotnet publish -c Release -o publish` in it and name the folder publish", projects[0])
 	}

@@ -241,6 +241,7 @@ func TestFolderRefuses(t *testing.T) {
 		{"python", map[string]string{"app.py": "", "requirements.txt": "", "index.html": ""}, []string{"app.py", "Procfile", "`web: python app.py`", "PORT"}},
 		{"plain-program", map[string]string{"server": nativeFile(), "index.html": ""}, []string{"server is a program", "`web: ./server`"}},
 		{"apphost-alone", map[string]string{"app": bundle(t, nativeFile(), 64, 0)}, []string{"app is a program"}},
+		{"framework", map[string]string{"Global.asax": "", "index.html": ""}, []string{"Global.asax", ".NET Framework", "ASP.NET Core"}},
 		{"source", map[string]string{"app.csproj": "", "index.html": ""}, []string{"source of the .NET project app", "dotnet publish"}},
 		{"go-source", map[string]string{"go.mod": "", "main.go": ""}, []string{"source of a Go program"}},
 		{"wwwroot", map[string]string{"wwwroot/index.html": ""}, []string{"name the folder wwwroot"}},
