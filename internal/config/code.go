@@ -163,7 +163,7 @@ var explanations = [...]Explanation{
 	{ClosedFolder, Warning, "a folder that cannot be read",
 		"Nobody knows whether there are settings in it, so what is below it is answered with 500.19, as by IIS. Let the user that Perch runs as list it, or move it out of the site."},
 	{NoApplication, Warning, "a handler of an application where there is none",
-		"The handlers at the root of an application say which one it is; in a folder below, or in a <location>, they can only lead to that. Requests for this handler are answered with 500. Move it to the root with the section that starts the application, or make the folder an application of its own."},
+		"The handlers at the root of an application say which one it is; in a folder below, or in a <location>, they can only lead to that. Requests for this handler are answered with 500. Move it to the root with the section that starts the application, make the folder an application of its own, or, where it is inherited, put it into a <location path=\".\" inheritInChildApplications=\"false\"> of the file above."},
 	{NeverReached, Warning, "a virtual directory that no request reaches",
 		"Another application of the site has the same path or one above it, and the application with the longest path answers before any virtual directory is looked at. Take the virtual directory out, give it another path, or put it into the other application."},
 	{OtherProtocol, Warning, "a binding of a protocol that is not served",

@@ -295,8 +295,13 @@ func eachLocation(layers []merge.Layer, f func(path string)) {
 func (r *reader) node(s *merge.Settings, at string, m *mount) *site.Node {
 	a := r.apps[strings.ToLower(m.app)]
 	choice := &site.Choice{Folder: m.folder, Prefix: strings.TrimSuffix(m.path, "/")}
+	answered := false // everything, by the entries so far: what others lack concerns no request
 	for _, e := range s.Section("system.webServer/handlers").Entries() {
-		entry := site.Entry{Path: e.Text("path"), Handler: r.handler(s, e, at, a, m)}
+		h, problems := r.handler(s, e, at, a, m)
+		if !answered {
+			r.note(problems)
+		}
+		entry := site.Entry{Path: e.Text("path"), Handler: h}
 		if verbs := e.Text("verb"); verbs != "*" {
 			for _, v := range strings.Split(verbs, ",") {
 				entry.Verbs = append(entry.Verbs, strings.TrimSpace(v))
@@ -306,6 +311,7 @@ func (r *reader) node(s *merge.Settings, at string, m *mount) *site.Node {
 			entry.Resource = resource(e.Text("resourceType"))
 		}
 		choice.Entries = append(choice.Entries, entry)
+		answered = answered || entry.Path == "*" && entry.Verbs == nil && entry.Resource == site.Unspecified
 	}
 	pages := r.pages
 	if a.detailed {
@@ -419,34 +425,57 @@ func isApplication(modules string) (section string, ok bool) {
 	return "", false
 }
 
-// handler returns the handler of one entry.
-func (r *reader) handler(s *merge.Settings, e merge.Element, at string, a *Application, m *mount) exchange.Handler {
+// handler returns the handler of one entry, and what it lacks.
+func (r *reader) handler(s *merge.Settings, e merge.Element, at string, a *Application, m *mount) (exchange.Handler, config.Problems) {
 	modules := e.Text("modules")
 	if section, ok := isApplication(modules); ok {
 		if a.handler != nil && section == a.section {
-			return a.handler
+			return a.handler, nil
 		}
-		why := "the handler " + e.Text("name") + " needs the application of " + section + ", and that of the folder is the one of " + a.section
+		why := "the handler " + e.Text("name") + " needs the application of " + section + ", and " + a.Name + " is the one of " + a.section
 		hint := "a folder can be one application: take the handler out, or make the part that it is for an application of its own"
+		if file := e.Pos().File; !within(a.Folder, file) {
+			hint = `the entry is inherited: put it, and the section, into a <location path="." inheritInChildApplications="false"> of ` + file +
+				`, or <remove name="` + e.Text("name") + `" /> into the handlers of ` + filepath.Join(a.Folder, "web.config")
+		}
 		if a.handler == nil {
 			why = "an application handler is set here, but not at the root of the application: only a whole folder can be one"
 			hint = r.ownApplication(at, a)
 		}
-		r.note(config.Problems{e.Problem("modules", config.Problem{Code: config.NoApplication, Subject: "system.webServer/handlers/" + modules,
-			Message: why + "; requests for the handler " + e.Text("name") + " are answered with 500", Hint: hint})})
-		return refuse(500, 0, why)
+		return refuse(500, 0, why), config.Problems{e.Problem("modules", config.Problem{Code: config.NoApplication, Subject: "system.webServer/handlers/" + modules,
+			Message: why + "; requests for the handler " + e.Text("name") + " are answered with 500", Hint: hint})}
 	}
 	if isStatic(modules) {
 		h, err := static.New(r.staticSettings(s, m))
 		if err != nil {
-			return refuse(500, 19, err.Error())
+			return refuse(500, 19, err.Error()), nil
 		}
-		return h
+		return h, nil
 	}
-	r.note(config.Problems{{Code: config.NotDone, Severity: config.Warning, Pos: e.Pos(),
-		Subject: "system.webServer/handlers/" + modules,
-		Message: "the handler " + modules + " is not there: requests for it are answered with 500.21"}})
-	return refuse(500, 21, "the handler "+e.Text("name")+" needs the module "+modules+", which Perch does not have")
+	return refuse(500, 21, "the handler "+e.Text("name")+" needs the module "+modules+", which Perch does not have"),
+		config.Problems{e.Problem("modules", config.Problem{Code: config.NotDone, Severity: config.Warning,
+			Subject: "system.webServer/handlers/" + modules,
+			Message: "the handler " + modules + " is not there: requests for it are answered with 500.21",
+			Hint:    insteadOf(e, modules)})}
+}
+
+// insteadOf says how an application is hosted whose handler needs a module that
+// Perch does not have; empty: nobody knows.
+func insteadOf(e merge.Element, modules string) string {
+	program, arguments := "", ""
+	switch module, _, _ := strings.Cut(strings.ToLower(modules), ","); strings.TrimSpace(module) {
+	case "iisnode":
+		program, arguments = "node", `.\server.js`
+		if script := e.Text("path"); !strings.Contains(script, "*") {
+			arguments = `.\` + script
+		}
+	case "fastcgimodule", "cgimodule":
+		program, arguments = "php", "-S 127.0.0.1:%HTTP_PLATFORM_PORT%"
+	default:
+		return ""
+	}
+	return `let the application listen by itself, on 127.0.0.1 and the port in the variable PORT: <add name="app" path="*" verb="*" modules="httpPlatformHandler" /> in place of this handler, and ` +
+		`beside handlers a section such as <httpPlatform processPath="` + program + `" arguments="` + arguments + `" />`
 }
 
 // ownApplication says how a path comes to have the application that a handler

@@ -251,6 +251,12 @@ func below(at, folder string) bool {
 	return len(at) >= len(folder) && strings.EqualFold(at[:len(folder)], folder) && (len(at) == len(folder) || at[len(folder)] == '/')
 }
 
+// within reports whether a file lies in a folder or below it.
+func within(folder, file string) bool {
+	rel, err := filepath.Rel(folder, file)
+	return err == nil && filepath.IsLocal(rel)
+}
+
 // physical returns the folder that a URL path stands for.
 func (r *reader) physical(at string) string {
 	m := r.mount(at)

@@ -124,3 +124,48 @@ func TestHandlersWithoutAnApplication(t *testing.T) {
 		}
 	}
 }
+
+// An inherited handler is told only where it takes requests, with the
+// application that lacks it and the way to inherit it no more.
+func TestInheritedHandlers(t *testing.T) {
+	t.Parallel()
+	app := func(module, section string) string {
+		return "<configuration><system.webServer>\n<handlers>\n" + `<add name="` + section + `" path="*" verb="*" modules="` + module + `" /></handlers>` +
+			"<" + section + ` processPath="/bin/true" /></system.webServer></configuration>`
+	}
+	root := app("httpPlatformHandler", "httpPlatform")
+	for name, c := range map[string]struct{ net, want string }{
+		"the child answers everything first": {app("AspNetCoreModuleV2", "aspNetCore"), ""},
+		"the child answers some":             {strings.Replace(app("AspNetCoreModuleV2", "aspNetCore"), `path="*"`, `path="*.net"`, 1), "root/web.config:3:44"},
+	} {
+		dir := tree(t, map[string]string{"root/web.config": root, "net/web.config": c.net,
+			"applicationHost.config": hostConfig("", strings.Replace(plainSite(1, "s", "*:80:", "root"), "<bindings>",
+				`<application path="/net"><virtualDirectory path="/" physicalPath="net" /></application><bindings>`, 1))})
+		problems, err := Check(served(dir), parts())
+		problems = slices.DeleteFunc(problems, func(p config.Problem) bool { return p.Code != config.NoApplication })
+		switch {
+		case err != nil || (len(problems) > 0) != (c.want != ""):
+			t.Errorf("%s: told %v\n%s", name, err, details(problems))
+		case c.want != "":
+			if p := problems[0]; p.Pos.String() != filepath.Join(dir, c.want) || !strings.Contains(p.Message, "s/net is the one of system.webServer/aspNetCore") ||
+				!strings.Contains(p.Hint, `<location path="." inheritInChildApplications="false"> of `+filepath.Join(dir, "root/web.config")) {
+				t.Errorf("%s: told\n%s", name, p.Detail())
+			}
+		}
+	}
+}
+
+// What the handlers of iisnode and PHP need here is told where they stand.
+func TestHandlersOfModulesThatAreNotThere(t *testing.T) {
+	t.Parallel()
+	for handler, want := range map[string]string{
+		`<add name="iisnode" path="app.js" verb="*" modules="iisnode" />`:                                       `<httpPlatform processPath="node" arguments=".\app.js" />`,
+		`<add name="PHP" path="*.php" verb="*" modules="FastCgiModule" scriptProcessor="C:\php\php-cgi.exe" />`: `<httpPlatform processPath="php" arguments="-S 127.0.0.1:%HTTP_PLATFORM_PORT%" />`,
+	} {
+		dir := tree(t, map[string]string{"index.html": "", "web.config": "<configuration><system.webServer><handlers>\n" + handler + "\n</handlers></system.webServer></configuration>"})
+		problems, err := Check(input(dir), parts())
+		if err != nil || len(problems) != 1 || problems[0].Line != 2 || problems[0].Source == "" || !strings.Contains(problems[0].Hint, want) {
+			t.Errorf("%s: told %v\n%s", handler, err, details(problems))
+		}
+	}
+}
