@@ -61,6 +61,7 @@ const (
 	NoBinding       Code = "PC066"
 	NothingListens  Code = "PC067"
 	DotNetFramework Code = "PC068"
+	LinkOut         Code = "PC069"
 )
 
 // Explanation is what the reference says of a code.
@@ -174,6 +175,8 @@ var explanations = [...]Explanation{
 		"No site of the file is served at any address, so there is nothing to run. Look whether it is the right file, and give a site a binding of http or https that can be used."},
 	{DotNetFramework, Warning, "an application of the .NET Framework",
 		"ASP.NET before ASP.NET Core runs inside of IIS's own worker process, and nowhere but on Windows: Perch serves the files of the folder, and its pages are refused. Leave it to IIS, or port it to ASP.NET Core."},
+	{LinkOut, Warning, "a link that leads out of a folder that is served",
+		"What is behind it is not served from disk, and no web.config is read there. Have a relative link lead to something inside of the folder, or give what lies elsewhere a virtual directory."},
 }
 
 // Explanations returns what the reference says of every code, in their order.

@@ -115,6 +115,9 @@ func Folder(in Input, parts Parts, at string) (string, error) {
 	if s == nil {
 		return "", fmt.Errorf("the site %s is not there, or is not served", name)
 	}
+	if s.reader.leadsOut(below) {
+		return "", fmt.Errorf("location %s: no web.config is read there, because a link leads out of %s", at, s.reader.mount(below).folder)
+	}
 	if !s.reader.mayConfigure(below) {
 		return "", fmt.Errorf("location %s: no web.config is read there, because allowSubDirConfig of its virtual directory or enableConfigurationOverride of its pool is false", at)
 	}

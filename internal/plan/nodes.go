@@ -23,7 +23,7 @@ import (
 func (r *reader) Open(path string, above *site.Node) (*site.Node, []string, error) {
 	dir := r.physical(path)
 	own := look(dir)
-	names, err := subfolders(dir)
+	names, err := r.subfolders(path)
 	if err != nil {
 		return nil, nil, unsettled(err) // and asked again, so nothing is kept of it
 	}
@@ -240,9 +240,14 @@ func (r *reader) layersOf(path string) []merge.Layer {
 	}
 }
 
-// subfolders returns the names of the folders in dir, nil if there is no such
-// folder. Links to folders count.
-func subfolders(dir string) ([]string, error) {
+// subfolders returns the names of the folders below a URL path, nil if it
+// stands for no folder. Links to folders count, as long as what is behind them
+// is served.
+func (r *reader) subfolders(at string) ([]string, error) {
+	if r.leadsOut(at) {
+		return nil, nil
+	}
+	m, dir := r.mount(at), r.physical(at)
 	entries, err := list(dir)
 	if entries == nil {
 		return nil, err
@@ -252,8 +257,15 @@ func subfolders(dir string) ([]string, error) {
 		if e.IsDir() {
 			names = append(names, e.Name())
 		} else if e.Type()&os.ModeSymlink != 0 {
-			if info, err := os.Stat(filepath.Join(dir, e.Name())); err == nil && info.IsDir() {
+			link := filepath.Join(dir, e.Name())
+			if info, err := os.Stat(link); err != nil || !info.IsDir() {
+				continue
+			}
+			if !r.leadsOut(join(at, e.Name())) {
 				names = append(names, e.Name())
+			} else if file, _ := r.in.webConfig(link); file != "" && !m.noOverride && !m.noSubConfig {
+				r.note(config.Problems{{Code: config.LinkOut, Severity: config.Warning, Pos: config.Pos{File: link},
+					Message: "the link leads out of " + m.folder + ": the web.config behind it is not read"}})
 			}
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/perchserver/perch/internal/config"
 	"github.com/perchserver/perch/internal/config/merge"
 	"github.com/perchserver/perch/internal/exchange"
+	"github.com/perchserver/perch/internal/handler/static"
 	"github.com/perchserver/perch/internal/module/throttle"
 	"github.com/perchserver/perch/internal/site"
 )
@@ -263,11 +264,15 @@ func (r *reader) physical(at string) string {
 	return filepath.Join(m.folder, filepath.FromSlash(at[min(len(at), len(strings.TrimSuffix(m.path, "/"))):]))
 }
 
+// leadsOut reports whether a link leads out of the virtual directory on the way
+// to the folder of a URL path. What is there neither is served nor configures.
+func (r *reader) leadsOut(at string) bool { return static.LeadsOut(r.mount(at).folder, r.physical(at)) }
+
 // mayConfigure reports whether a web.config at a URL path is read (spec
 // iis-front 1.1).
 func (r *reader) mayConfigure(at string) bool {
 	m := r.mount(at)
-	return !m.noOverride && (!m.noSubConfig || strings.EqualFold(at, m.path))
+	return !m.noOverride && (!m.noSubConfig || strings.EqualFold(at, m.path)) && !r.leadsOut(at)
 }
 
 // join puts a segment behind a URL path.

@@ -90,3 +90,44 @@ func TestHiddenSegments(t *testing.T) {
 	}
 	h.Stop()
 }
+
+// A web.config behind a link that leads out of the folder rules nothing, be
+// the answer a file or an application's, and check tells of it.
+func TestLinksThatLeadOut(t *testing.T) {
+	t.Parallel()
+	const header = `<configuration><system.webServer><httpProtocol><customHeaders><add name="X-From" value="%s" /></customHeaders></httpProtocol></system.webServer></configuration>`
+	outside := t.TempDir()
+	harness.WriteFile(t, filepath.Join(outside, "web.config"), fmt.Sprintf(header, "outside"))
+	harness.WriteFile(t, filepath.Join(outside, "a.txt"), "secret")
+	for name, folder := range map[string]string{"application": harness.Go().Folder(t), "files": page(t, "files")} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inside := filepath.Join(folder, "inside")
+			if err := os.Mkdir(inside, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			harness.WriteFile(t, filepath.Join(inside, "web.config"), fmt.Sprintf(header, "inside"))
+			harness.WriteFile(t, filepath.Join(inside, "a.txt"), "a")
+			for link, to := range map[string]string{"in": "inside", "out": outside} {
+				if err := os.Symlink(to, filepath.Join(folder, link)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			h := harness.Start(t, harness.Run{Dir: folder})
+			for path, want := range map[string]string{"/in/a.txt": "inside", "/out/a.txt": ""} {
+				r := h.Get(path)
+				if got := r.Header.Get("X-From"); got != want || strings.Contains(r.Text(), "secret") || name == "files" && (r.StatusCode == 200) != (want != "") {
+					t.Errorf("%s: by the settings of %q, %s", path, got, harness.Describe(r.StatusCode, r.Bytes))
+				}
+				stdout, _, _ := harness.Command(t, folder, "explain", h.URL+path, folder, "--listen", h.URL)
+				if strings.Contains(stdout, "X-From") != (want != "") || strings.Contains(stdout, filepath.Join("out", "web.config")) {
+					t.Errorf("%s is explained:\n%s", path, stdout)
+				}
+			}
+			harness.WriteFile(t, filepath.Join(outside, "web.config"), "<broken")
+			if stdout, _, code := harness.Command(t, folder, "check", folder); code != 0 || !strings.Contains(stdout, filepath.Join(folder, "out")+": warning PC069") {
+				t.Errorf("check: %d\n%s", code, stdout)
+			}
+		})
+	}
+}
