@@ -68,7 +68,7 @@ func run(ctx context.Context, address string) error {
 // whose every path belongs to one Go handler.
 func handler(at netip.AddrPort, logger *slog.Logger) exchange.Handler {
 	choice := &site.Choice{Entries: []site.Entry{{Path: "*", Handler: exchange.HandlerFunc(hello)}}}
-	chain := reqfilter.Module(reqfilter.Settings{MaxBody: 30_000_000})(choice)
+	chain := reqfilter.Module(reqfilter.Settings{MaxBody: 30_000_000, Hidden: reqfilter.Hide(".perch-history", "web.config")})(choice)
 	pages := errorpage.Module(errorpage.Settings{Log: logger})
 	tree := site.NewTree(&site.Node{Chain: chain}, noFolders{})
 	table := site.NewTable([]site.Binding{{Port: at.Port(), Site: tree}}, func(err error) exchange.Handler {

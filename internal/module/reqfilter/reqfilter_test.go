@@ -71,6 +71,7 @@ func TestSegments(t *testing.T) {
 
 func TestHiddenSegments(t *testing.T) {
 	hidden := Hide("web.config", "bin", ".perch-history", "Größe", strings.Repeat("long", 20))
+	hidden.trimmed = false                     // as everywhere but on Windows
 	for path, want := range map[string]string{ // what is hidden; empty: nothing
 		"/":                              "",
 		"":                               "",
@@ -103,6 +104,22 @@ func TestHiddenSegments(t *testing.T) {
 	var none Segments
 	if got := none.find([]byte("/web.config/bin")); got != nil {
 		t.Errorf("%q is hidden by nothing", got)
+	}
+}
+
+func TestHiddenSegmentsOfWindows(t *testing.T) {
+	hidden := Hide("web.config", "bin")
+	hidden.trimmed = true
+	for path, want := range map[string]string{
+		"/web.config.":            "web.config.",
+		"/WEB.config . ./x":       "WEB.config . .",
+		"/web.config::$DATA":      "web.config::$DATA",
+		"/a/bin:$I30:$INDEX_A/b":  "bin:$I30:$INDEX_A",
+		"/binary./.../ /:bin/web": "",
+	} {
+		if got := hidden.find([]byte(path)); string(got) != want {
+			t.Errorf("%s: %q is hidden, want %q", path, got, want)
+		}
 	}
 }
 

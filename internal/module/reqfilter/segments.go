@@ -1,12 +1,18 @@
 package reqfilter
 
-import "bytes"
+import (
+	"bytes"
+	"runtime"
+)
 
 // Segments are names to look for among the segments of paths, in any letter
 // case. The zero value is none.
 type Segments struct {
 	names   [][]byte
 	lengths uint64 // one bit for each length in bytes that a spelling can have
+
+	// trimmed has segments judged as the names that Windows makes of them.
+	trimmed bool
 }
 
 // longest stands for all lengths from it on.
@@ -14,6 +20,7 @@ const longest = 63
 
 // Hide returns names as Segments.
 func Hide(names ...string) (s Segments) {
+	s.trimmed = runtime.GOOS == "windows"
 	for _, name := range names {
 		s.names = append(s.names, []byte(name))
 		shortest, most := len(name), len(name)
@@ -43,9 +50,13 @@ func (s *Segments) find(path []byte) []byte {
 		if end < 0 {
 			end = len(path)
 		}
-		if s.lengths>>min(uint(end), longest)&1 != 0 {
+		segment := path[:end]
+		if s.trimmed {
+			segment = trim(segment)
+		}
+		if s.lengths>>min(uint(len(segment)), longest)&1 != 0 {
 			for _, name := range s.names {
-				if bytes.EqualFold(path[:end], name) {
+				if bytes.EqualFold(segment, name) {
 					return path[:end]
 				}
 			}
@@ -53,4 +64,13 @@ func (s *Segments) find(path []byte) []byte {
 		path = path[end:]
 	}
 	return nil
+}
+
+// trim returns the name of the file that Windows opens by a segment: without
+// the dots and blanks at its end, and without the name of a stream.
+func trim(segment []byte) []byte {
+	if i := bytes.IndexByte(segment, ':'); i >= 0 {
+		segment = segment[:i]
+	}
+	return bytes.TrimRight(segment, ". ")
 }

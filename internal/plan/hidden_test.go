@@ -118,3 +118,20 @@ func TestALinkComesToLeadIn(t *testing.T) {
 		}
 	}
 }
+
+// A hidden name is none to a default document either.
+func TestHiddenDefaultDocuments(t *testing.T) {
+	t.Parallel()
+	const documents = `<defaultDocument><files><clear /><add value=".perch-history/old.txt" /><add value="Secret.txt" /><add value="last.txt" /></files></defaultDocument>` +
+		`<security><requestFiltering><hiddenSegments><add segment="secret.txt" /></hiddenSegments></requestFiltering></security>`
+	dir := tree(t, map[string]string{
+		"web.config":             "<configuration><system.webServer>" + documents + "</system.webServer></configuration>",
+		".perch-history/old.txt": "old",
+		"Secret.txt":             "secret",
+		"last.txt":               "last",
+	})
+	p := mustBuild(t, input(dir), nil)
+	if status, body := get(t, p, "GET", "/"); status != 200 || body != "last" {
+		t.Errorf("%d %q", status, body)
+	}
+}
