@@ -123,7 +123,7 @@ Exit codes: 0 fine, 1 failed, 2 bad usage.`,
 		return usageError{flagError(err), "see `" + cmd.CommandPath() + " --help`"}
 	})
 	root.AddCommand(p.runCommand(), p.reloadCommand(), p.checkCommand(), p.explainCommand(), p.initCommand(),
-		p.siteCommand(), p.appCommand(), p.vdirCommand(), p.setCommand(), p.unsetCommand(), p.trustCommand(), p.versionCommand())
+		p.siteCommand(), p.appCommand(), p.vdirCommand(), p.setCommand(), p.unsetCommand(), p.unlockCommand(), p.trustCommand(), p.versionCommand())
 	for _, c := range root.Commands() {
 		p.fromEnvironment(c)
 		for _, inner := range c.Commands() {

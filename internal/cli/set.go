@@ -66,7 +66,10 @@ has to be there, such as system.webServer/httpProtocol/customHeaders/clear.
 			"  perch set \"system.applicationHost/sites/site[@name='shop']/limits/@maxConnections=100\" --config perch.config\n" +
 			"  perch set system.webServer/security/access/@sslFlags=Ssl --config perch.config --location shop/admin",
 		Args: args(1, 1000, "settings and at most one folder"),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("location") && flags.location == "" {
+				return usageError{errors.New("--location '' is the file as a whole, as without it"), "leave it out; `perch unlock SECTION` lets the files below set a section"}
+			}
 			return p.changeSettings(flags, args, false)
 		},
 	}
@@ -128,6 +131,9 @@ func (p *Process) changeSettings(flags settingsFlags, args []string, unset bool)
 			before := string(f.Bytes())
 			var err error
 			switch {
+			case !unset && len(s.path.Steps) == 1 && s.path.Steps[0].Name == "location" && !f.Has(edit.Path{Steps: s.path.Steps}):
+				err = usageError{fmt.Errorf("there is no %s in %s, and one without a section would have no effect", edit.Path{Steps: s.path.Steps}, c.file),
+					"`perch unlock SECTION` lets the files below set a section; `perch set SETTING --location PATH` makes a <location> with one"}
 			case unset:
 				_, err = f.Unset(location, s.path)
 			case s.set:

@@ -78,6 +78,34 @@ func Server(in Input) (*merge.Settings, error) {
 	return s.settings, nil
 }
 
+// Locked says what locks a section of an applicationHost.config against the
+// web.config files of a location, such as "shop/api"; "" stands for those of
+// all sites. It is empty if they may set it.
+func Locked(in Input, section, at string) (by string, err error) {
+	s, err := readServer(in, maphash.MakeSeed())
+	if err != nil {
+		return "", err
+	}
+	if at == "" {
+		at = "?" // the name of no site
+	}
+	text := ""
+	for _, name := range slices.Backward(strings.Split(section, "/")) {
+		text = "<" + name + ">" + text + "</" + name + ">"
+	}
+	file, problems := merge.Source{Path: "web.config", Data: []byte("<configuration>" + text + "</configuration>"), Parent: s.file}.Load()
+	if file == nil {
+		return "", problems
+	}
+	_, problems = merge.Effective([]merge.Layer{{File: s.file}, {File: file, At: at, Application: true}}, at, nil)
+	for _, p := range problems {
+		if p.Code == config.LockedSection {
+			return p.Hint, nil
+		}
+	}
+	return "", nil
+}
+
 // Location returns the configuration path of a folder whose web.config is read,
 // such as "shop/api". It is empty if the folder is in no site that is served.
 func Location(in Input, parts Parts, folder string) string {

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -50,6 +51,64 @@ func TestDelegation(t *testing.T) {
 	file = site(t, `  <location path="Shop" overrideMode="Allow"><system.webServer><webSocket /></system.webServer></location>`, locked)
 	if stdout, stderr, code := harness.Command(t, filepath.Dir(file), "check", "--config", file); code != 0 {
 		t.Errorf("opened: code %d\n%s%s", code, stdout, stderr)
+	}
+}
+
+// What keeps a folder out of a site is told with the command that lets it in,
+// before there is a file of sites as well.
+func TestUnlock(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	sub := filepath.Join(d.dir, "shop", "admin")
+	if err := os.Mkdir(sub, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	const section = "system.webServer/security/access"
+	harness.WriteFile(t, filepath.Join(sub, "web.config"), `<configuration><system.webServer><security><access sslFlags="None" /></security></system.webServer></configuration>`)
+	add := []string{"site", "add", "shop", "--path", "shop", "--listen", "http://shop.localhost:8080"}
+	_, stderr := d.run(1, add...)
+	_, command, _ := strings.Cut(stderr, "`perch ")
+	command, _, _ = strings.Cut(command, "` opens it")
+	if said := d.edit(strings.Fields(command)...); !strings.Contains(said, section+" unlocked") {
+		t.Errorf("perch %s said %q", command, said)
+	}
+	d.edit(add...)
+	if stdout, _ := d.run(0, "check"); stdout != d.file+": no problems\n" {
+		t.Errorf("check printed %q", stdout)
+	}
+	if said := d.edit("unlock", "/section:"+section); !strings.Contains(said, "nothing to change") {
+		t.Errorf("said %q", said)
+	}
+	if got := d.text(); !strings.Contains(got, "<configuration>\n  <configSections>\n") {
+		t.Errorf("the sections are not declared first:\n%s", got)
+	}
+	// Of a site alone, which has other settings in a <location>.
+	d.edit("set", "system.webServer/httpProtocol/@allowKeepAlive=true", "--location", "shop")
+	d.edit("unlock", "system.webServer/webSocket", "--location", "shop")
+	d.edit("set", "system.webServer/webSocket/@enabled=false", "shop")
+	if got := d.text(); !strings.Contains(got, "<location path=\"shop\" overrideMode=\"Allow\">\n    <system.webServer>\n      <webSocket />") {
+		t.Errorf("the file is\n%s", got)
+	}
+	before := d.text()
+	for args, want := range map[string]string{
+		"unlock access":                                     "did you mean system.webServer/security/access?",
+		"unlock system.applicationHost/sites":               "no web.config can set it",
+		"unlock system.webServer/webSocket --location shpo": "did you mean shop?",
+		"set system.webServer/security/access --location=":  "`perch unlock SECTION`",
+		"set location[@path='']/@overrideMode=Allow":        "`perch unlock SECTION`",
+		"set location[@path='two']/@overrideMode=Allow":     "`perch unlock SECTION`",
+	} {
+		if _, stderr, code := harness.Command(t, d.dir, strings.Fields(args)...); code == 0 || !strings.Contains(stderr, want) {
+			t.Errorf("perch %s: code %d, nothing of %q in %s", args, code, want, stderr)
+		}
+	}
+	if got := d.text(); got != before {
+		t.Errorf("the file has changed:\n%s", got)
+	}
+	// A <location> that says otherwise has the last word.
+	harness.WriteFile(t, d.file, strings.Replace(before, "</configSections>", `</configSections><location path="" overrideMode="Deny"><system.webServer><serverRuntime /></system.webServer></location>`, 1))
+	if _, stderr := d.run(1, "unlock", "system.webServer/serverRuntime"); !strings.Contains(stderr, "serverRuntime stays locked: it is locked in "+d.file+":") {
+		t.Errorf("said %q", stderr)
 	}
 }
 

@@ -110,6 +110,12 @@ func (f *File) Ensure(location string, p Path) error {
 	return f.insert(n, missing)
 }
 
+// Has reports whether an element that a path names is there.
+func (f *File) Has(p Path) bool {
+	n, missing, err := f.walk("", p)
+	return err == nil && n != nil && len(missing) == 0
+}
+
 // Unset takes an attribute or an element away, and the elements around it that
 // have nothing in them without it and say nothing by being there. found tells
 // that there was one.

@@ -154,7 +154,7 @@ func (f *File) place(parent *xmldoc.Node, name string) *int {
 			same = c
 		}
 	}
-	directive := name == "clear" || name == "remove"
+	directive := name == "clear" || name == "remove" || name == "configSections" // which IIS wants first
 	switch {
 	case last == nil:
 		return nil

@@ -132,6 +132,8 @@ type sectionLock struct {
 	locked bool
 	rank   int        // of the layer that locked it: those behind it may not set it
 	place  config.Pos // of what locked it; none for what is locked by default
+
+	byDefault bool // as IIS delegates it, or as it is declared: no <location> says so
 }
 
 // admit reports whether a layer may set a section, and changes the section's
@@ -145,7 +147,10 @@ func (m *merger) admit(c contribution, d definition) bool {
 	if l.locked && c.rank > l.rank {
 		p := config.Problem{Code: config.LockedSection, Message: path + " is locked", Hint: "it is locked in " + l.place.String()}
 		if l.place == (config.Pos{}) {
-			p.Hint = `sections of its kind are locked as long as applicationHost.config does not open them in a <location overrideMode="Allow">`
+			p.Hint = "sections of its kind are locked as long as applicationHost.config does not open them"
+		}
+		if l.byDefault {
+			p.Hint += "; `perch unlock " + path + " --config " + quoted(m.server.path) + "` opens it"
 		}
 		m.report(d.element, p)
 		return false
@@ -154,10 +159,18 @@ func (m *merger) admit(c contribution, d definition) bool {
 	case overrideAllow:
 		l = sectionLock{}
 	case overrideDeny: // by the same file again, or by one further up, which holds more
-		l = sectionLock{true, c.rank, d.element.src.Pos(d.element.at)}
+		l = sectionLock{locked: true, rank: c.rank, place: d.element.src.Pos(d.element.at)}
 	}
 	m.locks[path] = l
 	return true
+}
+
+// quoted writes the path of a file as one does in a shell.
+func quoted(path string) string {
+	if strings.ContainsAny(path, " ()&'") {
+		return `"` + path + `"`
+	}
+	return path
 }
 
 // lockedByDefault returns the lock of a section that no file has spoken of:
@@ -168,7 +181,7 @@ func (m *merger) lockedByDefault(s *schema.Section) sectionLock {
 	if m.server == nil {
 		return sectionLock{}
 	}
-	l := sectionLock{locked: s.Deny, rank: m.serverRank}
+	l := sectionLock{locked: s.Deny, rank: m.serverRank, byDefault: true}
 	if d, ok := m.server.declared[s.Path]; ok && !s.Open {
 		l.locked, l.place = d.deny, d.src.Pos(d.at)
 	}
