@@ -206,9 +206,24 @@ func parseListen(urls []string) ([]listen.Binding, error) {
 		bindings, errs = append(bindings, b), append(errs, err)
 	}
 	if err := errors.Join(errs...); err != nil {
+		if url := fromInformation(urls); url != "" {
+			return nil, usageError{err, "that is how IIS writes a binding; its URL is " + url}
+		}
 		return nil, usageError{err, "a listening URL looks like http://localhost:8080, https://localhost:8443 or unix:/run/perch.sock"}
 	}
 	return bindings, nil
+}
+
+// fromInformation returns the URL of the first of urls that is a
+// bindingInformation of IIS, such as *:8080:shop.localhost; "" if none is that a
+// URL says all of.
+func fromInformation(urls []string) string {
+	for _, u := range urls {
+		if b, err := listen.ParseInformation("http", u); err == nil && (b.Host == "" || !b.Addr.IsValid()) {
+			return b.URL
+		}
+	}
+	return ""
 }
 
 // certificateSources reads what the flags say of certificates. What cannot be

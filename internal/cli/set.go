@@ -107,6 +107,9 @@ func (p *Process) changeSettings(flags settingsFlags, args []string, unset bool)
 	if err != nil {
 		return err
 	}
+	if flags.location != "" && slices.ContainsFunc(settings, func(s setting) bool { return s.path.Steps[0].Name == "location" }) {
+		return usageError{errors.New("a setting of a <location> and --location exclude each other: no <location> stands in another"), "leave --location out"}
+	}
 	in, err := flags.server.subject(folder)
 	if err != nil {
 		return err

@@ -194,6 +194,8 @@ func TestEditsThatAreRefused(t *testing.T) {
 		{"site add x --path shop", 2, []string{"--listen", "hint:"}},
 		{"site add x --path shop --listen unix:/run/x.sock", 2, []string{"unix socket"}},
 		{"site add x --path shop --listen http://x.test:99999", 2, []string{"99999"}},
+		{"site add x --path shop --listen *:8080:x.localhost", 2, []string{"hint: that is how IIS writes a binding; its URL is http://x.localhost:8080\n"}},
+		{"set location[@path='shop']/@overrideMode=Deny --config perch.config --location shop", 2, []string{"exclude each other", "hint: leave --location out"}},
 		{"site add --path shop --listen http://x.test", 2, []string{"the name of a site"}},
 		{"site remove shpo", 1, []string{"there is no site shpo", "did you mean shop?"}},
 		{"site rename shop", 2, []string{"there is no command"}},
