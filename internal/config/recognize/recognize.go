@@ -14,6 +14,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -165,8 +166,11 @@ func static(f *folder) (App, error) {
 			}
 		}
 	}
-	if doc == "" && f.files["perch.config"] {
-		return App{}, fmt.Errorf("%s: nothing to host but the sites of its perch.config, which are served with --config %s", f.dir, f.path("perch.config"))
+	sites := slices.IndexFunc(f.names, func(name string) bool {
+		return strings.EqualFold(name, "perch.config") || strings.EqualFold(name, "applicationHost.config")
+	})
+	if doc == "" && sites >= 0 {
+		return App{}, fmt.Errorf("%s: nothing to host but the sites of its %s, which are served with --config %s", f.dir, f.names[sites], f.path(f.names[sites]))
 	}
 	if doc == "" {
 		return App{}, fmt.Errorf("%s: nothing to host: there is no web.config, no Procfile with a web line, no *.runtimeconfig.json of a .NET application, "+

@@ -225,6 +225,8 @@ func TestFolderRefuses(t *testing.T) {
 		want  []string // parts of the error
 	}{
 		{"empty", nil, []string{"nothing to host", "web.config", "Procfile", "runtimeconfig.json", "package.json", "index.html"}},
+		{"sites", map[string]string{"perch.config": ""}, []string{"nothing to host but the sites of its perch.config", "--config "}},
+		{"sites-of-iis", map[string]string{"ApplicationHost.config": ""}, []string{"nothing to host but the sites of its ApplicationHost.config", "--config "}},
 		{"no-dll", map[string]string{"app.runtimeconfig.json": webConfigFile}, []string{"no app.dll beside it", "publish"}},
 		{"no-program", map[string]string{"app.runtimeconfig.json": selfContainedFile, "app.dll": "", "app": "text"}, []string{"its program app is not there"}},
 		{"other-system", map[string]string{"app.runtimeconfig.json": selfContainedFile, "app.dll": "", "app.exe": foreignFile()}, []string{"app.exe was published for ", "-r " + nativeSystem}},
