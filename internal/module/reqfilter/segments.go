@@ -2,6 +2,7 @@ package reqfilter
 
 import (
 	"bytes"
+	"math/bits"
 	"runtime"
 )
 
@@ -42,9 +43,9 @@ func Hide(names ...string) (s Segments) {
 }
 
 // find returns the first segment of a path that has one of the names, nil if
-// none has. Most segments are told by their length.
+// none has. Most segments are told by their length, and short paths as a whole.
 func (s *Segments) find(path []byte) []byte {
-	for len(path) > 0 {
+	for shortest := bits.TrailingZeros64(s.lengths); len(path) > shortest; {
 		path = path[1:]
 		end := bytes.IndexByte(path, '/')
 		if end < 0 {
