@@ -126,7 +126,7 @@ var explanations = [...]Explanation{
 	{DuplicateKey, Error, "a collection has an entry with this key already",
 		"The entry may be inherited from a file higher up. Put a <remove> of that key, or <clear/>, before it."},
 	{LockedSection, Error, "a section that a file higher up has locked",
-		"The <location> of the other file says overrideMode=\"Deny\" (or allowOverride=\"false\") for this section. Take it out here, or open it there."},
+		"The <location> of the other file says overrideMode=\"Deny\" (or allowOverride=\"false\") for this section, or IIS locks it unless somebody opens it. Take it out here, or open it there, as `perch unlock` does."},
 	{LockedPart, Error, "an attribute, element or entry that a file higher up has locked",
 		"The other file says so with lockAttributes, lockElements, lockItem or one of their kin. Take it out here, or open it there."},
 

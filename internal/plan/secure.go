@@ -6,6 +6,7 @@ import (
 
 	"github.com/perchserver/perch/internal/certs"
 	"github.com/perchserver/perch/internal/config"
+	"github.com/perchserver/perch/internal/config/edit"
 	"github.com/perchserver/perch/internal/config/merge"
 	"github.com/perchserver/perch/internal/listen"
 	"github.com/perchserver/perch/internal/module/access"
@@ -67,7 +68,8 @@ func (d *definer) certified(def *definition, b listen.Binding, c certificate, e 
 	}
 	d.tell(e.Problem("bindingInformation", config.Problem{Code: config.NoCertificate,
 		Message: "the https binding of site " + def.name + " has no certificate, and is not served",
-		Hint:    `name one: certificateFile="FILE" on the binding, or start with perch run --cert FILE`}))
+		Hint: d.command(def.name, "certificateFile=FILE", edit.Elem("bindings"),
+			edit.Elem("binding", "protocol", e.Text("protocol"), "bindingInformation", e.Text("bindingInformation"))) + " names one, or `perch run --cert FILE`"}))
 	return false
 }
 

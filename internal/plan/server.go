@@ -443,9 +443,7 @@ func (d *definer) directory(e merge.Element, site, app string) (dirDefinition, b
 		d.tell(dir.missing)
 		return dir, false
 	}
-	setting := edit.Path{Attribute: "physicalPath", Steps: []edit.Step{edit.Elem("system.applicationHost"), edit.Elem("sites"), edit.Elem("site", "name", site),
-		edit.Elem("application", "path", app), edit.Elem("virtualDirectory", "path", dir.path)}}
-	command := "`perch set \"" + setting.String() + "=FOLDER\" --config " + word(d.path) + "`"
+	command := d.command(site, "physicalPath=FOLDER", edit.Elem("application", "path", app), edit.Elem("virtualDirectory", "path", dir.path))
 	switch name := unset.FindString(physical); {
 	case name != "":
 		dir.missing.Hint = "the variable " + name + " is not set in Perch's environment: set it, or write the path without it, as with " + command
@@ -460,6 +458,11 @@ func (d *definer) directory(e merge.Element, site, app string) (dirDefinition, b
 	}
 	dir.folder = d.absolute(physical)
 	return dir, true
+}
+
+// command sets an attribute of something of a site.
+func (d *definer) command(site, attribute string, below ...edit.Step) string {
+	return "`perch set \"" + sitePath(site) + "/" + edit.Path{Steps: below}.String() + "/@" + attribute + "\" --config " + word(d.path) + "`"
 }
 
 // drive begins a path of Windows on a drive.
