@@ -22,7 +22,7 @@ func (p *Process) checkCommand() *cobra.Command {
 given), without serving it: the web.config of every application and those of
 its sub-folders. Every problem is told as file:line:column with what was
 expected and how to mend it. Warnings name what Perch knows and does not do yet,
-applications whose program is not there or that no handler leads to, handlers
+applications whose program cannot be run or that no handler leads to, handlers
 that lead to none, sites and virtual directories that no request reaches,
 bindings of other protocols, and folders that could not be looked at. A file by
 which nothing would listen is an error.

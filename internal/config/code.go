@@ -152,7 +152,7 @@ var explanations = [...]Explanation{
 	{BadCertificate, Error, "a certificate that cannot be used, or that clients will refuse",
 		"The message says which file, and why. Handshakes for the binding are refused as long as there is none that works; a certificate that has expired or is for other names is shown all the same."},
 	{NoProgram, Warning, "an application whose program cannot be started",
-		"The program of processPath, or what it is to run, is not there or may not be executed. Requests are answered with an error as long as that is so. Correct processPath or arguments, install the program, or publish the application again."},
+		"The program of processPath, or what it is to run, is not there, may not be executed, is one for Windows, or lacks its .NET framework. Requests are answered with an error as long as that is so. Correct processPath or arguments, install the program, or publish the application again."},
 	{LinkLoop, Warning, "a link that leads back to a folder around it",
 		"The folder has itself in it, without end, and every URL below it is served under any number of names. Remove the link."},
 	{NoHandler, Warning, "a section of an application that no handler leads to",

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/perchserver/perch/internal/exchange"
@@ -51,15 +52,41 @@ func (s *Settings) commandLine(e *environ) (path, tail string) {
 }
 
 // CheckCommand tells why the application could not be started now: its program
-// is not there, or cannot be run. advice is the ways out.
+// is not there, cannot be run, or lacks what it runs on. advice is the ways out.
 func (s *Settings) CheckCommand() (advice []string, err error) {
 	e := newEnviron(s)
-	_, err = resolver{root: s.Root, lookup: e.lookup}.command(s.commandLine(e))
+	r := resolver{root: s.Root, lookup: e.lookup}
+	c, err := r.command(s.commandLine(e))
+	if err == nil {
+		err = r.foresee(c)
+	}
 	var advised *advisedError
 	if errors.As(err, &advised) {
 		advice = advised.advice
 	}
 	return advice, err
+}
+
+// foresee tells what a start would fail by that tries all the same: a system
+// may have been taught to run more than it does by itself.
+func (r resolver) foresee(c command) error {
+	if err := windowsProgram(c.path); err != nil {
+		return err
+	}
+	missing := r.missingFrameworks(c)
+	if len(missing) == 0 {
+		return nil
+	}
+	if _, err := os.Stat(filepath.Join(missing[0].Root, "shared")); err != nil {
+		return nil // .NET is somewhere else
+	}
+	var texts []string
+	e := &advisedError{}
+	for _, m := range missing {
+		texts, e.advice = append(texts, m.String()), append(e.advice, m.advice())
+	}
+	e.error = fmt.Errorf("missing framework %s", strings.Join(texts, ", "))
+	return e
 }
 
 // Foresee returns what requests are answered with as things are, without
@@ -147,6 +174,9 @@ func checkProgram(path string, info fs.FileInfo, err error) error {
 		return &advisedError{fmt.Errorf("processPath %s is an assembly, which is no program", path),
 			[]string{fmt.Sprintf(`Write processPath="dotnet" arguments=".\%s".`, filepath.Base(path))}}
 	case !executable(info):
+		if err := windowsProgram(path); err != nil {
+			return err
+		}
 		return &advisedError{fmt.Errorf("processPath %s is not executable", path),
 			[]string{"Run: chmod +x " + shellQuote(path)}}
 	}
@@ -248,16 +278,38 @@ func (r resolver) dotnetFolders() []string {
 }
 
 // argument turns the back-slashes of an argument that names a file when they
-// are turned. Any other argument stays as it is.
+// are turned, with the letter case that the file has. Any other argument stays
+// as it is.
 func (r resolver) argument(arg string) string {
 	if !strings.Contains(arg, `\`) {
 		return arg
 	}
-	turned := filepath.FromSlash(strings.ReplaceAll(arg, `\`, "/"))
+	turned := r.inAnyCase(filepath.FromSlash(strings.ReplaceAll(arg, `\`, "/")))
 	if _, err := os.Stat(r.absolute(turned)); err == nil || strings.EqualFold(filepath.Ext(arg), ".dll") {
 		return turned
 	}
 	return arg
+}
+
+// inAnyCase returns a path below the root as the file system has it. One that
+// is there as it is written, or not there at all, stays as it is.
+func (r resolver) inAnyCase(path string) string {
+	if _, err := os.Stat(r.absolute(path)); err == nil || !filepath.IsLocal(path) {
+		return path
+	}
+	found := ""
+	for name := range strings.SplitSeq(filepath.Clean(path), string(filepath.Separator)) {
+		entries, _ := os.ReadDir(filepath.Join(r.root, found))
+		i := slices.IndexFunc(entries, func(e fs.DirEntry) bool { return e.Name() == name })
+		if i < 0 {
+			i = slices.IndexFunc(entries, func(e fs.DirEntry) bool { return strings.EqualFold(e.Name(), name) })
+		}
+		if i < 0 {
+			return path
+		}
+		found = filepath.Join(found, entries[i].Name())
+	}
+	return found
 }
 
 func (r resolver) absolute(path string) string {

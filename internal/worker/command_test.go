@@ -87,6 +87,7 @@ func TestCommand(t *testing.T) {
 		{name: "foreign path", path: `D:\apps\app.exe`, err: "another system"},
 		{name: "missing assembly", files: []string{"b.dll", "b.runtimeconfig.json"}, path: "dotnet", args: `.\a.dll`, host: []string{"PATH=%D"},
 			err: `a.dll|arguments=".\b.dll"`},
+		{name: "arguments in another letter case", files: []string{"node*", "Lib/server.js", "x"}, path: "node", args: `.\lib\Server.js .\X`, want: []string{"%R/node", "Lib/server.js", "x"}},
 		{name: "dotnet without arguments", path: "dotnet", host: []string{"PATH=%D"}, err: "arguments is empty"},
 	}
 	for _, tt := range tests {
@@ -175,6 +176,41 @@ func TestMissingFrameworks(t *testing.T) {
 		}
 		if text := strings.Join(got, "\n"); text != tt.want {
 			t.Errorf("%s: missing %q, want %q", tt.config, text, tt.want)
+		}
+	}
+}
+
+// What a start would fail by is told beforehand, where it can be.
+func TestCheckCommand(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("programs of Unix")
+	}
+	t.Parallel()
+	dotnet := folder(t, "dotnet*", "shared/Microsoft.NETCore.App/3.1.9/")
+	elsewhere := folder(t, "dotnet*")
+	config := `{"runtimeOptions":{"framework":{"name":"Microsoft.NETCore.App","version":"8.0.0"}}}`
+	for _, c := range []struct {
+		name, path, args, host, program string
+		mode                            os.FileMode
+		want                            string // of the error, and of its advice after a '|'
+	}{
+		{name: "a Windows program", path: `.\app.exe`, program: "MZ\x90", mode: 0o755, want: "program for Windows|dotnet publish"},
+		{name: "a Windows program that is not executable", path: `.\app.exe`, program: "MZ\x90", mode: 0o644, want: "program for Windows|dotnet publish"},
+		{name: "a script", path: `.\app.exe`, program: "#!/bin/sh\n", mode: 0o755},
+		{name: "a missing framework", path: "dotnet", args: `.\a.dll`, host: dotnet, want: "missing framework Microsoft.NETCore.App 8.0.0 (installed: 3.1.9 in|Install the .NET runtime 8.0"},
+		{name: "frameworks are elsewhere", path: "dotnet", args: `.\a.dll`, host: elsewhere},
+	} {
+		root := folder(t, "a.dll")
+		for name, text := range map[string]string{"app.exe": c.program, "a.runtimeconfig.json": config} {
+			if err := os.WriteFile(filepath.Join(root, name), []byte(text), max(c.mode, 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s := &Settings{Root: root, ProcessPath: c.path, Arguments: c.args, Host: []string{"PATH=" + c.host}}
+		advice, err := s.CheckCommand()
+		problem, way, _ := strings.Cut(c.want, "|")
+		if (err != nil) != (c.want != "") || err != nil && (!strings.Contains(err.Error(), problem) || !strings.Contains(strings.Join(advice, "\n"), way)) {
+			t.Errorf("%s: %v %q, want %s", c.name, err, advice, c.want)
 		}
 	}
 }

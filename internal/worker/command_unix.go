@@ -3,7 +3,10 @@
 package worker
 
 import (
+	"fmt"
+	"io"
 	"io/fs"
+	"os"
 	"strings"
 )
 
@@ -36,3 +39,18 @@ func foreignPath(text string) bool {
 // executable reports whether anybody may execute the file. Whether the
 // application's user may is known when it is tried.
 func executable(info fs.FileInfo) bool { return info.Mode().Perm()&0o111 != 0 }
+
+// windowsProgram is the error for a program that was built for Windows.
+func windowsProgram(path string) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil
+	}
+	defer file.Close()
+	var magic [2]byte
+	if _, err := io.ReadFull(file, magic[:]); err != nil || string(magic[:]) != "MZ" {
+		return nil
+	}
+	return &advisedError{fmt.Errorf("processPath %s is a program for Windows", path),
+		[]string{"Publish the application for this system: `dotnet publish` without -r, or with -r of this system, such as linux-x64."}}
+}

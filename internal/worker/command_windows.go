@@ -28,3 +28,6 @@ func foreignPath(text string) bool { return strings.Count(text, "%") >= 2 }
 
 // executable is decided by the name here, when it is tried.
 func executable(fs.FileInfo) bool { return true }
+
+// windowsProgram has nothing against a program of this system.
+func windowsProgram(string) error { return nil }
