@@ -165,7 +165,7 @@ func details(problems config.Problems) string {
 func TestAReloadTellsWhereThingsStandNow(t *testing.T) {
 	t.Parallel()
 	text := func(sites string) string {
-		return strings.Replace(hostConfig("", sites), "</configuration>", `<system.webServer><caching enabled="true" /></system.webServer>
+		return strings.Replace(hostConfig("", sites), "</configuration>", `<system.webServer><caching enabled="false" /></system.webServer>
 <location path="a"><system.webServer><handlers><add name="x" path="*.x" verb="*" modules="NoSuchModule" /></handlers></system.webServer></location>
 </configuration>`, 1)
 	}

@@ -56,7 +56,7 @@ func TestFilesOfIIS(t *testing.T) {
 				t.Errorf("perch check: %d %s%s", code, stdout, stderr)
 			}
 			told := notDone(stdout)
-			for _, want := range []string{"PC040 system.webServer/globalModules", "PC041 system.webServer/security/authorization"} {
+			for _, want := range []string{"PC040 system.webServer/httpErrors", "PC041 system.webServer/security/authorization"} {
 				if !slices.ContainsFunc(told, func(s string) bool { return strings.HasPrefix(s, want) }) {
 					t.Errorf("perch check does not tell %s:\n%s", want, strings.Join(told, "\n"))
 				}

@@ -117,13 +117,44 @@ type reader struct {
 
 // known notes that the element n is known and not done, and reports whether
 // it is described, so that it can be read. What is in it is part of what was
-// noted; one with nothing in it changes nothing, as IIS ships many.
+// noted; one with nothing in it changes nothing, and neither does one with
+// defaults alone where IIS writes them, which is not where somebody asks for
+// what Perch does not do.
 func (r *reader) known(n *xmldoc.Node, s *schema.Element, path string) bool {
-	empty := s.Described() && len(n.Attrs) == 0 && !holdsSomething(n)
-	if !empty && (r.inKnown == 0 || s.Restricts) {
+	empty := s.Described() && len(n.Attrs) == 0 && !holdsSomething(n) || r.file.server && byDefault(n, s)
+	if !empty && !s.Silent && (r.inKnown == 0 || s.Restricts) {
 		r.notDone(r.scope, n.Span.Start, path, s.Restricts)
 	}
 	return s.Described()
+}
+
+// byDefault reports whether an element says nothing but what holds without it.
+func byDefault(n *xmldoc.Node, s *schema.Element) bool {
+	if !s.Described() {
+		return false
+	}
+	for i := range n.Attrs {
+		def := s.Attribute(n.Attrs[i].Name)
+		if def == nil {
+			return false
+		}
+		if v, problem := def.Parse(n.Attrs[i].Value); problem != nil || def.Comparable(v) != def.Comparable(def.DefaultValue()) {
+			return false
+		}
+	}
+	for _, c := range n.Children {
+		if c.Kind == xmldoc.ElementNode {
+			if clears := s.Collection != nil && c.Name == s.Collection.Clear; clears && !s.Restricts {
+				continue // of what is empty
+			}
+			if inner := s.Element(c.Name); inner == nil || !inner.Silent && !byDefault(c, inner) {
+				return false
+			}
+		} else if (c.Kind == xmldoc.TextNode || c.Kind == xmldoc.CDATANode) && !c.Blank() {
+			return false
+		}
+	}
+	return true
 }
 
 func (r *reader) report(at int, p config.Problem) {

@@ -66,7 +66,12 @@ func TestFilesOfIIS(t *testing.T) {
 		}
 		all := subjects(notDone, config.NotDone)
 		slices.Sort(all)
-		if len(all) != len(slices.Compact(slices.Clone(all))) || !slices.Contains(all, "system.webServer/globalModules") {
+		// What IIS ships and Perch has no use for is passed over.
+		want := []string{"system.webServer/httpCompression", "system.webServer/httpErrors", "system.webServer/modules/add"}
+		if name == "iisexpress.config" {
+			want = append([]string{"system.applicationHost/sites/siteDefaults/logFile", "system.applicationHost/sites/siteDefaults/traceFailedRequestsLogging/@enabled"}, want...)
+		}
+		if !slices.Equal(all, want) {
 			t.Errorf("%s: not done: %q", name, all)
 		}
 		site := settings.Section("system.applicationHost/sites").Entries()[0]

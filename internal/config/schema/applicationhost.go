@@ -219,10 +219,10 @@ var log = Section{Path: "system.applicationHost/log", Where: ServerOnly, Deny: t
 		{Name: "centralLogFileMode", Type: Enum, Default: "Site", Names: []Name{{"Site", 0}, {"CentralBinary", 1}, {"CentralW3C", 2}}},
 	},
 	Elements: []Element{
-		{Name: "centralBinaryLogFile", Attributes: append([]Attribute{
+		{Name: "centralBinaryLogFile", Silent: true, Attributes: append([]Attribute{
 			{Name: "enabled", Type: Bool, Default: "false"},
 		}, logRotation...)},
-		{Name: "centralW3CLogFile", Attributes: append([]Attribute{
+		{Name: "centralW3CLogFile", Silent: true, Attributes: append([]Attribute{
 			{Name: "enabled", Type: Bool, Default: "true"},
 			logFields("Date, Time, ClientIP, UserName, SiteName, ServerIP, Method, UriStem, UriQuery, HttpStatus, Win32Status, TimeTaken, ServerPort, UserAgent, Referer, HttpSubStatus"),
 		}, logRotation...)},
@@ -249,7 +249,7 @@ var configurationRedirection = Section{Path: "configurationRedirection", Where: 
 }}}
 
 // listenerAdapters listen for other protocols than HTTP.
-var listenerAdapters = Section{Path: "system.applicationHost/listenerAdapters", Where: ServerOnly, Deny: true, Element: Element{Status: Known,
+var listenerAdapters = Section{Path: "system.applicationHost/listenerAdapters", Where: ServerOnly, Deny: true, Element: Element{Status: Known, Silent: true,
 	Collection: &Collection{Add: "add", Entry: Element{Attributes: []Attribute{
 		{Name: "name", Key: true, Required: true},
 		{Name: "identity"},

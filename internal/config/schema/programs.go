@@ -93,7 +93,7 @@ var fastCgi = Section{Path: "system.webServer/fastCgi", Where: ServerOnly, Deny:
 }}
 
 // isapiFilters are filters in IIS's own process.
-var isapiFilters = Section{Path: "system.webServer/isapiFilters", Where: ToApplication, Deny: true, Element: Element{Status: Known,
+var isapiFilters = Section{Path: "system.webServer/isapiFilters", Where: ToApplication, Deny: true, Element: Element{Status: Known, Silent: true,
 	Collection: &Collection{Add: "filter", Remove: "remove", Clear: "clear", Entry: Element{Attributes: []Attribute{
 		{Name: "name", Key: true, CaseSensitive: true, Required: true, NonEmpty: true},
 		{Name: "path", Expanded: true, Required: true, NonEmpty: true},
@@ -104,7 +104,7 @@ var isapiFilters = Section{Path: "system.webServer/isapiFilters", Where: ToAppli
 }}
 
 // globalModules are the native modules that are loaded; Perch's are built in.
-var globalModules = Section{Path: "system.webServer/globalModules", Where: ServerOnly, Deny: true, Element: Element{Status: Known,
+var globalModules = Section{Path: "system.webServer/globalModules", Where: ServerOnly, Deny: true, Element: Element{Status: Known, Silent: true,
 	Collection: &Collection{Add: "add", Remove: "remove", Clear: "clear", Entry: Element{Attributes: []Attribute{
 		{Name: "name", Key: true, CaseSensitive: true, Required: true},
 		{Name: "image", Expanded: true},
@@ -114,7 +114,7 @@ var globalModules = Section{Path: "system.webServer/globalModules", Where: Serve
 
 // isapiCgiRestriction says which programs may be run as ISAPI or CGI. Perch
 // runs none.
-var isapiCgiRestriction = Section{Path: "system.webServer/security/isapiCgiRestriction", Where: ServerOnly, Deny: true, Element: Element{Status: Known,
+var isapiCgiRestriction = Section{Path: "system.webServer/security/isapiCgiRestriction", Where: ServerOnly, Deny: true, Element: Element{Status: Known, Silent: true,
 	Attributes: []Attribute{
 		{Name: "notListedIsapisAllowed", Type: Bool, Default: "false"},
 		{Name: "notListedCgisAllowed", Type: Bool, Default: "false"},
@@ -128,7 +128,7 @@ var isapiCgiRestriction = Section{Path: "system.webServer/security/isapiCgiRestr
 }}
 
 // applicationDependencies groups the programs that applications need.
-var applicationDependencies = Section{Path: "system.webServer/security/applicationDependencies", Deny: true, Element: Element{Status: Known,
+var applicationDependencies = Section{Path: "system.webServer/security/applicationDependencies", Deny: true, Element: Element{Status: Known, Silent: true,
 	Collection: &Collection{Add: "application", Clear: "clear", Entry: Element{
 		Attributes: []Attribute{{Name: "name", Key: true, Required: true, NonEmpty: true}, {Name: "groupId"}},
 		Collection: &Collection{Add: "add", Clear: "clear", Entry: Element{Attributes: []Attribute{{Name: "groupId", Key: true, Required: true}}}},
@@ -185,7 +185,7 @@ var traceFailedRequests = Section{Path: "system.webServer/tracing/traceFailedReq
 }}
 
 // traceProviderDefinitions names what may be traced.
-var traceProviderDefinitions = Section{Path: "system.webServer/tracing/traceProviderDefinitions", Deny: true, Element: Element{Status: Known,
+var traceProviderDefinitions = Section{Path: "system.webServer/tracing/traceProviderDefinitions", Deny: true, Element: Element{Status: Known, Silent: true,
 	Collection: &Collection{Add: "add", Remove: "remove", Clear: "clear", Entry: Element{
 		Attributes: []Attribute{{Name: "name", Key: true, Required: true}, {Name: "guid", Required: true}},
 		Elements: []Element{{Name: "areas", Collection: &Collection{Add: "add", Remove: "remove", Clear: "clear", Entry: Element{Attributes: []Attribute{

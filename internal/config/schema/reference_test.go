@@ -39,7 +39,7 @@ const referenceHead = "# Sections of the configuration\n\n" +
 	"What may stand in `applicationHost.config` and `web.config`, and what Perch does with it. The page is made of the\n" +
 	"tables in `internal/config/schema`.\n\n" +
 	"- **obeyed**: read, checked, and done.\n" +
-	"- **not done**: known and checked; IIS would obey it, and Perch goes on without it. It is named at the start, once.\n" +
+	"- **not done**: known and checked; IIS would obey it, and Perch goes on without it. It is named at the start, once, unless `applicationHost.config` says what holds anyway.\n" +
 	"- **not done, restricts**: the same, and access is not restricted by it: what it should keep out gets in.\n" +
 	"- **no effect**: accepted in silence, because it means nothing to Perch.\n" +
 	"- **refused**: an error, because Perch would run with values that nobody chose.\n\n" +
@@ -95,7 +95,9 @@ func terms(s *Section) string {
 	if s.Deny && s.Where != ServerOnly {
 		all = append(all, "locked")
 	}
-	if s.Status != Done {
+	if s.Silent {
+		all = append(all, "checked, and no effect")
+	} else if s.Status != Done {
 		all = append(all, word(s.Status)+restricting(s.Restricts))
 	}
 	if len(all) == 0 {

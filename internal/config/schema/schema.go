@@ -83,6 +83,7 @@ type Element struct {
 	Name       string
 	Status     Status
 	Restricts  bool // meant to keep somebody out, which the report of a Known part says
+	Silent     bool // a Known part that is about IIS's own machinery alone: checked, and not reported
 	Attributes []Attribute
 	Elements   []Element // each may stand there once
 	Collection *Collection
