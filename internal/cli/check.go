@@ -1,9 +1,12 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -21,7 +24,7 @@ func (p *Process) checkCommand() *cobra.Command {
 (the perch.config in the current folder, or else that folder, if neither is
 given), without serving it: the web.config of every application and those of
 its sub-folders. Every problem is told as file:line:column with what was
-expected and how to mend it. Warnings name what Perch knows and does not do yet,
+expected and how to mend it, the errors first, and how many there are. Warnings name what Perch knows and does not do yet,
 applications whose program cannot be run or that no handler leads to, handlers
 that lead to none, sites and virtual directories that no request reaches,
 bindings of other protocols, and folders that could not be looked at. A file by
@@ -48,6 +51,23 @@ The exit code is 1 if there is an error, and 0 if there are warnings at most.`,
 	return c
 }
 
+// counted is how many problems of each kind there are.
+func counted(problems config.Problems) string {
+	many := func(n int, what string) string {
+		if n != 1 {
+			what += "s"
+		}
+		return strconv.Itoa(n) + " " + what
+	}
+	errs := 0
+	for _, p := range problems {
+		if p.Severity == config.Error {
+			errs++
+		}
+	}
+	return many(errs, "error") + ", " + many(len(problems)-errs, "warning")
+}
+
 // tellProblems prints the answer of check on standard output.
 func (p *Process) tellProblems(in plan.Input, problems config.Problems, asJSON bool) error {
 	if asJSON {
@@ -64,8 +84,12 @@ func (p *Process) tellProblems(in plan.Input, problems config.Problems, asJSON b
 		}
 	} else if len(problems) == 0 {
 		fmt.Fprintf(p.Stdout, "%s: no problems\n", in.Server+in.Folder)
-	} else if _, err := problems.WriteTo(p.Stdout); err != nil {
-		return err
+	} else {
+		slices.SortStableFunc(problems, func(a, b config.Problem) int { return cmp.Compare(a.Severity, b.Severity) })
+		if _, err := problems.WriteTo(p.Stdout); err != nil {
+			return err
+		}
+		fmt.Fprintf(p.Stdout, "\n%s\n", counted(problems))
 	}
 	if problems.HasErrors() {
 		return silentError{errors.New("the configuration has errors")}

@@ -50,6 +50,24 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// The errors come first, and the last line says how many there are.
+func TestCheckCounts(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "perch.config")
+	harness.WriteFile(t, filepath.Join(dir, "index.html"), "")
+	harness.WriteFile(t, file, `<configuration><system.applicationHost><sites><site name="a" id="1"><bindings>
+<binding protocol="net.tcp" bindingInformation="808:*" />
+<binding protocol="http" bindingInformation="*:http:" />
+<binding protocol="http" bindingInformation="*:8080:" />
+</bindings><application path="/"><virtualDirectory path="/" physicalPath="." /></application></site></sites></system.applicationHost></configuration>`)
+	stdout, _, code := harness.Command(t, dir, "check", "--config", file)
+	worse, warning := strings.Index(stdout, "error PC050"), strings.Index(stdout, "warning PC065")
+	if code != 1 || worse < 0 || warning < worse || !strings.HasSuffix(stdout, "\n\n1 error, 1 warning\n") {
+		t.Errorf("code %d, %s", code, stdout)
+	}
+}
+
 func TestCheckFine(t *testing.T) {
 	t.Parallel()
 	for _, app := range harness.Apps() {
