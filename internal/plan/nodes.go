@@ -367,9 +367,9 @@ func (r *reader) filter(s *merge.Settings) reqfilter.Settings {
 // hiddenSegments are the names that no segment of a path may have: whoever
 // handles it, or where that is a file. The names of ASP.NET's folders, which
 // IIS has if that is installed, are an application's to use, unless a file says
-// otherwise. What Perch keeps of old files nobody is to see.
+// otherwise. Perch's own file of sites, and what it keeps of old files, nobody is to see.
 func hiddenSegments(s *merge.Settings) (always, ofFiles []string) {
-	always = []string{store.Folder}
+	always = []string{store.Folder, "perch.config"}
 	for _, e := range s.Section(requestFiltering).Child("hiddenSegments").Entries() {
 		if name := e.Text("segment"); e.Pos().File == builtIn && name != "web.config" {
 			ofFiles = append(ofFiles, name)

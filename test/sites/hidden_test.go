@@ -60,6 +60,7 @@ func TestHiddenSegments(t *testing.T) {
 		"/none/web.config":            "",
 		"/none/private":               "",
 		"/none/.perch-history/x":      "404.8",
+		"/none/perch.config":          "404.8",
 		"/files/web.config":           "404.8",
 		"/files/bin/a.txt":            "404.8",
 		"/files/App_code/a.txt":       "404.8",
