@@ -24,7 +24,14 @@ there. For all sites the section is declared with overrideModeDefault="Allow",
 for a location it is put into a <location overrideMode="Allow">.`,
 		Example: "  perch unlock system.webServer/security/access\n" +
 			"  perch unlock system.webServer/webSocket --location shop --config /etc/perch/applicationHost.config",
-		Args: args(1, 1, "the name of a section"),
+		Args: func(cmd *cobra.Command, given []string) error {
+			for _, a := range given {
+				if section, ok := strings.CutPrefix(a, "/section:"); ok {
+					return usageError{fmt.Errorf("%q is how appcmd of IIS is told a section", strings.Join(given, " ")), "write `perch unlock " + section + "`, with --location SITE for one site alone"}
+				}
+			}
+			return args(1, 1, "the name of a section")(cmd, given)
+		},
 		RunE: func(_ *cobra.Command, args []string) error {
 			in, err := file.input()
 			if err != nil {
@@ -46,9 +53,8 @@ for a location it is put into a <location overrideMode="Allow">.`,
 	return c
 }
 
-// lockable returns the section of a name, which may have the form of appcmd.
+// lockable returns the section of a name.
 func lockable(name string) (*schema.Section, error) {
-	name = strings.TrimPrefix(name, "/section:")
 	table := schema.Builtin()
 	switch section := table.Section(name); {
 	case section != nil && section.Where == schema.ServerOnly:

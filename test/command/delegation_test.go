@@ -76,7 +76,7 @@ func TestUnlock(t *testing.T) {
 	if stdout, _ := d.run(0, "check"); stdout != d.file+": no problems\n" {
 		t.Errorf("check printed %q", stdout)
 	}
-	if said := d.edit("unlock", "/section:"+section); !strings.Contains(said, "nothing to change") {
+	if said := d.edit("unlock", section); !strings.Contains(said, "nothing to change") {
 		t.Errorf("said %q", said)
 	}
 	if got := d.text(); !strings.Contains(got, "<configuration>\n  <configSections>\n") {
@@ -91,6 +91,7 @@ func TestUnlock(t *testing.T) {
 	}
 	before := d.text()
 	for args, want := range map[string]string{
+		"unlock config shop /section:system.webServer/webSocket": "write `perch unlock system.webServer/webSocket`, with --location SITE",
 		"unlock access":                                     "did you mean system.webServer/security/access?",
 		"unlock system.applicationHost/sites":               "no web.config can set it",
 		"unlock system.webServer/webSocket --location shpo": "did you mean shop?",
