@@ -195,7 +195,7 @@ func (p *Plan) explain(x *Explanation, u *url.URL, addr netip.Addr, r *exchange.
 	x.Configuration, x.Files = s.reader.at(from.at), s.reader.files(from.at)
 	if from.refused != nil {
 		x.Problems = from.problems
-		return x.refuse(status(from.refused) + ": the configuration of this part of the site is in error")
+		return x.refuse(status(from.refused) + ": the configuration of this part of the site is in error; a host that runs goes on by the last one that it could use, if there was one")
 	}
 	x.Modules = from.modules
 	if h := s.def.hsts; h != nil && h.Redirect && !l.TLS {

@@ -50,7 +50,7 @@ func TestExplain(t *testing.T) {
 		{"a method that is none", Question{URL: "http://shop.test/", Method: "GET IT"}, []string{"answer             400: the method is not a token"}, "handler"},
 		{"a path that no handler takes", Question{URL: "http://shop.test/media/a.gif"}, []string{"answer             404.4"}, ""},
 		{"a stopped pool", Question{URL: "http://shop.test/off/"}, []string{"answer             503: the application pool Off is stopped"}, ""},
-		{"a broken folder", Question{URL: "http://shop.test/media/bad/"}, []string{"answer             500", "error PC011", "oops"}, ""},
+		{"a broken folder", Question{URL: "http://shop.test/media/bad/"}, []string{"answer             500", "a host that runs goes on by the last one that it could use", "error PC011", "oops"}, ""},
 		{"a path above the root", Question{URL: "http://shop.test/../x"}, []string{"answer             400"}, ""},
 		{"an unknown host", Question{URL: "http://other.test/"}, []string{"answer             400: no binding of port 80 claims the host"}, "site"},
 		{"an unknown port", Question{URL: "http://shop.test:82/"}, []string{"nobody listens on port 82", "http://shop.test:80"}, ""},
