@@ -27,8 +27,8 @@ its sub-folders. Every problem is told as file:line:column with what was
 expected and how to mend it, the errors first, and how many there are. Warnings name what Perch knows and does not do yet,
 applications whose program cannot be run or that no handler leads to, handlers
 that lead to none, sites and virtual directories that no request reaches,
-bindings of other protocols, and folders that could not be looked at. A file by
-which nothing would listen is an error.
+bindings of other protocols, settings for sites that are not there, and folders
+that could not be looked at. A file by which nothing would listen is an error.
 
 The exit code is 1 if there is an error, and 0 if there are warnings at most.`,
 		Example: "  perch check ./publish",

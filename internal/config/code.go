@@ -62,6 +62,7 @@ const (
 	NothingListens  Code = "PC067"
 	DotNetFramework Code = "PC068"
 	LinkOut         Code = "PC069"
+	NoSite          Code = "PC070"
 )
 
 // Explanation is what the reference says of a code.
@@ -177,6 +178,8 @@ var explanations = [...]Explanation{
 		"ASP.NET before ASP.NET Core runs inside of IIS's own worker process, and nowhere but on Windows: Perch serves the files of the folder, and its pages are refused. Leave it to IIS, or port it to ASP.NET Core."},
 	{LinkOut, Warning, "a link that leads out of a folder that is served",
 		"What is behind it is not served from disk, and no web.config is read there. Have a relative link lead to something inside of the folder, or give what lies elsewhere a virtual directory."},
+	{NoSite, Warning, "a <location> for a site that is not there",
+		"Nothing is served by these settings: the path of a <location> in applicationHost.config begins with the name of a site. Correct the name, or take the <location> out."},
 }
 
 // Explanations returns what the reference says of every code, in their order.

@@ -72,3 +72,23 @@ func TestAnEditThatTakesTheLastBindingIsTold(t *testing.T) {
 		t.Errorf("hint %q", hint)
 	}
 }
+
+// Settings for a site that is not there are told, those that a removed one
+// leaves behind as well.
+func TestLocationsWithoutASite(t *testing.T) {
+	locations := `<location path="Shop/api"><system.webServer /></location>
+<location path="shpo"><system.webServer /></location>
+<location path="."><system.webServer /></location>
+<location path=""><system.webServer /></location>
+</configuration>`
+	before := strings.Replace(hostConfig("", plainSite(1, "shop", "*:0:", "a")), "</configuration>", locations, 1)
+	dir := tree(t, map[string]string{"applicationHost.config": before, "a/index.html": "a"})
+	problems, err := Check(served(dir), parts())
+	if got := codes(problems); err != nil || got != "applicationHost.config:9:1 PC070" || problems[0].Severity != config.Warning || problems[0].Hint != "did you mean shop?" {
+		t.Errorf("%s %v\n%s", got, err, details(problems))
+	}
+	fresh, err := CheckDraft(served(dir), parts(), Draft{served(dir).Server, []byte(strings.Replace(hostConfig("", ""), "</configuration>", locations, 1))})
+	if got := codes(fresh); err != nil || got != "applicationHost.config:8:1 PC070" || !strings.Contains(fresh[0].Message, "Shop/api") {
+		t.Errorf("a draft without the site: %s %v", got, err)
+	}
+}

@@ -236,7 +236,27 @@ func (s *server) define(certificates bool) ([]*definition, config.Problems) {
 		}
 		defs = append(defs, def)
 	}
+	d.orphans()
 	return defs, d.problems
+}
+
+// orphans tells every <location> of the file whose site is not in it.
+func (d *definer) orphans() {
+	var names []string
+	for _, e := range d.settings.Section("system.applicationHost/sites").Entries() {
+		names = append(names, e.Text("name"))
+	}
+	for _, path := range d.file.Locations() {
+		name, _, _ := strings.Cut(path, "/")
+		if slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, name) }) {
+			continue
+		}
+		p := config.Problem{Code: config.NoSite, Message: "the <location> " + path + " is for a site " + name + ", which is not in the file"}
+		if near := config.Nearest(name, names); near != "" {
+			p.Hint = "did you mean " + near + "?"
+		}
+		d.tell(d.file.AtLocation(path, p))
+	}
 }
 
 // tell notes a problem. There is no limit: a reload compares what is new.

@@ -50,12 +50,25 @@ func (f *File) Locations() []string {
 	return paths
 }
 
+// AtLocation completes a problem with the place of the first <location> that
+// the file has for a path.
+func (f *File) AtLocation(path string, p config.Problem) config.Problem {
+	for _, s := range f.scopes {
+		if s.src != nil && s.folded == fold(path) {
+			return s.src.At(s.at, p)
+		}
+	}
+	return p
+}
+
 // scope is the sections that stand in one <location>, or outside of any.
 type scope struct {
 	path     string // relative to the folder of the file, without slashes at its ends; "" is the folder
 	folded   string // the same as it is compared
 	location bool   // a <location>, and not the file outside of any
 	inherit  bool   // also holds in child applications
+	src      *xmldoc.Source
+	at       int // offset in src of the <location>
 	override override
 	sections []definition
 	notDone  config.Problems // warnings, one for every name
@@ -262,7 +275,7 @@ func (l *loader) location(n *xmldoc.Node, proper bool) {
 	}
 	e := element{schema: &locationElement, src: l.src, at: n.Span.Start, attrs: l.attributes(n, &locationElement, "", false)}
 	mode := e.value("overrideMode")
-	s := &scope{location: true, inherit: e.value("inheritInChildApplications").Bool(), override: override(mode.Number)}
+	s := &scope{location: true, src: l.src, at: n.Span.Start, inherit: e.value("inheritInChildApplications").Bool(), override: override(mode.Number)}
 	if legacy := e.attr("allowOverride"); legacy != nil {
 		s.override = overrideAllow
 		if !legacy.value.Bool() {
