@@ -64,8 +64,8 @@ func TestComingFromIIS(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	got := strings.NewReplacer(a.dir, "/etc/perch", srv, "/srv").Replace(string(out))
-	if lines(got) != lines(want.String()) {
-		t.Errorf("the commands print\n%s, want\n%s", got, want.String())
+	if got, want := lines(got), lines(want.String()); got != want {
+		t.Errorf("the commands print\n%s\nwant\n%s", got, want)
 	}
 }
 
