@@ -53,6 +53,10 @@ type Error struct {
 	// request that meets it is worth a line and no more.
 	Logged bool
 
+	// Advice is the ways out, for who may read the details, unless Err is a
+	// Reporter, which has its own.
+	Advice []string
+
 	// Err is the cause, for the log. If it is a Reporter, the page that a
 	// local client sees tells its report.
 	Err error

@@ -52,6 +52,8 @@ type Application struct {
 	orphan   bool   // its web.config is gone, and that was told
 	refused  string // why its pool serves nothing; empty: it does
 
+	refusedWay []string // out of that
+
 	connections serve.Settings // where it is all that is served
 	limitsAt    config.Pos
 }
@@ -213,7 +215,7 @@ func (r *reader) root(a *Application, def *appDefinition, above []merge.Layer, w
 		r.framework(a)
 	}
 	a.detailed = r.development(a.variable(r.host))
-	a.refused = def.pool.refused
+	a.refused, a.refusedWay = def.pool.refused, def.pool.refusedWay
 	a.node = r.node(settings, a.Path, r.mount(a.Path))
 	return nil
 }

@@ -43,6 +43,7 @@ type appDefinition struct {
 type poolDefinition struct {
 	name        string
 	refused     string            // why it serves nothing; empty: it does
+	refusedWay  []string          // out of that
 	environment []worker.Variable // before that of the application
 	noOverride  bool              // no web.config is read
 }

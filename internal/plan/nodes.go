@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -346,7 +347,7 @@ func (r *reader) node(s *merge.Settings, at string, m *mount) *site.Node {
 	chain = append(chain, stage{"reqfilter", reqfilter.Module(r.filter(s))})
 	n := &site.Node{Chain: choice}
 	if a.refused != "" {
-		n.Chain = refuse(503, 0, a.refused)
+		n.Chain = refusal{&exchange.Error{Status: 503, Op: "choose handler", Err: errors.New(a.refused), Advice: a.refusedWay}}
 	}
 	for _, s := range slices.Backward(chain) {
 		n.Chain = s.module(n.Chain)

@@ -268,6 +268,7 @@ func (d *definer) readPools() {
 		p := poolDefinition{name: e.Text("name"), noOverride: !e.Bool("enableConfigurationOverride")}
 		if !e.Bool("autoStart") {
 			p.refused = "the application pool " + p.name + " is stopped: its autoStart is false"
+			p.refusedWay = []string{"`perch set \"" + poolPath(p.name) + "/@autoStart=true\" --config " + word(d.path) + "` starts it"}
 		}
 		for _, v := range e.Child("environmentVariables").Entries() {
 			p.environment = append(p.environment, worker.Variable{Name: v.Text("name"), Value: v.Text("value")})
@@ -431,12 +432,17 @@ func (d *definer) pool(def *definition, app merge.Element) poolDefinition {
 	}
 	p, ok := d.pools[strings.ToLower(name)]
 	if !ok {
-		p = poolDefinition{name: name, refused: "the application pool " + name + " does not exist"}
+		p = poolDefinition{name: name, refused: "the application pool " + name + " does not exist", refusedWay: []string{d.nearPool(name)}}
 		d.tell(app.Problem("applicationPool", config.Problem{Code: config.UnknownPool,
 			Message: "there is no application pool " + name + ": " + def.name + app.Text("path") + " answers 503",
 			Hint:    d.nearPool(name)}))
 	}
 	return p
+}
+
+// poolPath is how commands name a pool.
+func poolPath(name string) string {
+	return "system.applicationHost/applicationPools/add[@name='" + name + "']"
 }
 
 func (d *definer) nearPool(name string) string {
@@ -447,7 +453,7 @@ func (d *definer) nearPool(name string) string {
 	if near := config.Nearest(name, names); near != "" {
 		return "did you mean " + near + "?"
 	}
-	return "`perch set \"system.applicationHost/applicationPools/add[@name='" + name + "']\" --config " + word(d.path) + "` adds it"
+	return "`perch set \"" + poolPath(name) + "\" --config " + word(d.path) + "` adds it"
 }
 
 // unset is a variable of the environment in a value that was resolved.

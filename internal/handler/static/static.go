@@ -266,7 +266,13 @@ func (h *Handler) judgeFile(name string, info fs.FileInfo) ([]byte, error) {
 	}
 	mime := h.types.lookup(path.Base(name))
 	if mime == nil {
-		return nil, exchange.Errorf(404, 3, op, "no MIME type is configured for the extension of %s", name)
+		e := exchange.Errorf(404, 3, op, "no MIME type is configured for the extension of %s", name)
+		extension := path.Ext(name)
+		if extension == "" {
+			extension = "." // in the section: of names without one
+		}
+		e.Advice = []string{"give it a type: `perch set \"system.webServer/staticContent/mimeMap[@fileExtension='" + extension + "']/@mimeType=TYPE\" \"" + h.root + "\"`"}
+		return nil, e
 	}
 	return mime, nil
 }
@@ -296,6 +302,8 @@ func (h *Handler) openDefault(root *os.Root, dir string) (*os.File, fs.FileInfo,
 		Status: 403, SubStatus: 14, Op: op,
 		Public: "This folder has no default document, and listing folders is off.",
 		Err:    fmt.Errorf("the folder %s has none of %s", filepath.Join(h.root, dir), strings.Join(h.defaultDocuments, ", ")),
+		Advice: []string{"put one of them there, or name another: `perch set \"system.webServer/defaultDocument/files/add[@value='NAME']\" \"" + h.root + "\"`",
+			"if an application is to answer here, its folder needs a web.config that names it: see `perch init --help`"},
 	}
 }
 

@@ -79,10 +79,12 @@ func (set *Settings) judge(x *exchange.Exchange) error {
 
 // The refusals. Never written.
 var (
-	errClear         = forbidden(4, "This page is reached over https alone", "the request did not come over TLS")
-	errNoCertificate = forbidden(7, "This page asks for a client certificate", "the client has shown no certificate")
-	errUntrusted     = forbidden(16, "The client certificate is not trusted", "nobody who is trusted vouches for the client's certificate")
-	errNotValidNow   = forbidden(17, "The client certificate has expired or is not yet valid", "the client's certificate is not valid now")
+	errClear = forbidden(4, "This page is reached over https alone", "the request did not come over TLS",
+		"ask over https; or, to let http in, take Ssl out of sslFlags of the section system.webServer/security/access: `perch explain URL` tells where it is set")
+	errNoCertificate = forbidden(7, "This page asks for a client certificate", "the client has shown no certificate",
+		"give the client a certificate that is vouched for; or, to let others in, write SslNegotiateCert in place of SslRequireCert in sslFlags of the section system.webServer/security/access")
+	errUntrusted   = forbidden(16, "The client certificate is not trusted", "nobody who is trusted vouches for the client's certificate")
+	errNotValidNow = forbidden(17, "The client certificate has expired or is not yet valid", "the client's certificate is not valid now")
 
 	// A client must not get into a site by a handshake with another, whose
 	// idea of who is trusted may differ. RFC 9110 section 15.5.20: clients that
@@ -92,6 +94,6 @@ var (
 		Err:    errors.New("the handshake did not ask for the client certificate of this site")}
 )
 
-func forbidden(sub int, public, why string) *exchange.Error {
-	return &exchange.Error{Status: 403, SubStatus: sub, Op: "check access", Public: public, Err: errors.New(why)}
+func forbidden(sub int, public, why string, advice ...string) *exchange.Error {
+	return &exchange.Error{Status: 403, SubStatus: sub, Op: "check access", Public: public, Err: errors.New(why), Advice: advice}
 }

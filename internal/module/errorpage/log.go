@@ -47,7 +47,10 @@ func (m *module) log(x *exchange.Exchange, e *exchange.Error, err error) {
 }
 
 func reportAttrs(r exchange.Report) []slog.Attr {
-	attrs := []slog.Attr{slog.String("title", r.Title), slog.String("step", r.Step)}
+	attrs := []slog.Attr{slog.String("step", r.Step)}
+	if r.Title != "" {
+		attrs = append(attrs, slog.String("title", r.Title))
+	}
 	for _, f := range r.Facts {
 		attrs = append(attrs, slog.String(strings.ReplaceAll(strings.ToLower(f.Name), " ", "_"), f.Value))
 	}

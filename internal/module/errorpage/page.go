@@ -136,7 +136,7 @@ func report(e *exchange.Error) exchange.Report {
 	if errors.As(e.Err, &told) {
 		r = told.Report()
 	} else {
-		r.Step = e.Op
+		r.Step, r.Advice = e.Op, e.Advice
 		if e.Err != nil {
 			r.Facts = []exchange.Fact{{Name: "Cause", Value: e.Err.Error()}}
 		}

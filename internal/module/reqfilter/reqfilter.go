@@ -81,5 +81,6 @@ func tooLarge() error {
 		Status: 413, SubStatus: 1, Op: "filter request", Close: true,
 		Public: "The request body is larger than is allowed here",
 		Err:    errors.New("Content-Length exceeds maxAllowedContentLength"),
+		Advice: []string{"raise the limit: `perch set system.webServer/security/requestFiltering/requestLimits/@maxAllowedContentLength=BYTES DIR`, where DIR is the application's folder"},
 	}
 }
