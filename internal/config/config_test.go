@@ -3,10 +3,10 @@ package config
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"log/slog"
 	"os"
 	"slices"
 	"strconv"
@@ -233,17 +233,24 @@ func TestNearest(t *testing.T) {
 	}
 }
 
-func TestAdvice(t *testing.T) {
+func TestLog(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		problem Problem
 		want    string
 	}{
-		{Problem{}, "[]"},
-		{Problem{Hint: "h"}, "[hint h]"},
-		{Problem{Expected: "e", Hint: "h"}, "[expected e hint h]"},
+		{Problem{Code: "PC1", Message: "m"}, `level=ERROR msg="error PC1: m"`},
+		{Problem{Code: "PC1", Message: "m", Severity: Warning, Hint: "h"}, `level=WARN msg="warning PC1: m" hint=h`},
+		{Problem{Code: "PC1", Message: "m", Expected: "e", Hint: "h"}, `level=ERROR msg="error PC1: m" expected=e hint=h`},
 	} {
-		if got := fmt.Sprint(c.problem.Advice()); got != c.want {
+		var log strings.Builder
+		c.problem.Log(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey {
+				return slog.Attr{}
+			}
+			return a
+		}})))
+		if got := strings.TrimSpace(log.String()); got != c.want {
 			t.Errorf("%+v: %s, want %s", c.problem, got, c.want)
 		}
 	}

@@ -10,8 +10,10 @@ package config
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"slices"
 	"strconv"
 	"strings"
@@ -87,17 +89,21 @@ func (p Problem) String() string {
 	return s + p.Severity.String() + " " + string(p.Code) + ": " + p.Message
 }
 
-// Advice returns what was expected and the hint, as far as there are any, as
-// attributes for a line of log.
-func (p Problem) Advice() []any {
-	var attrs []any
+// Log writes the problem as a line of log, with what was expected and the way
+// out, as far as there are any.
+func (p Problem) Log(log *slog.Logger) {
+	level := slog.LevelError
+	if p.Severity == Warning {
+		level = slog.LevelWarn
+	}
+	var attrs []slog.Attr
 	if p.Expected != "" {
-		attrs = append(attrs, "expected", p.Expected)
+		attrs = append(attrs, slog.String("expected", p.Expected))
 	}
 	if p.Hint != "" {
-		attrs = append(attrs, "hint", p.Hint)
+		attrs = append(attrs, slog.String("hint", p.Hint))
 	}
-	return attrs
+	log.LogAttrs(context.Background(), level, p.String(), attrs...)
 }
 
 // Detail returns all that is known of the problem in several lines: the

@@ -281,11 +281,7 @@ func (d *Daemon) tell(problems config.Problems) {
 		if told[line] = true; d.told[line] {
 			continue
 		}
-		if p.Severity == config.Error {
-			d.opts.Log.Error(line, p.Advice()...)
-		} else {
-			d.opts.Log.Warn(line)
-		}
+		p.Log(d.opts.Log)
 	}
 	d.told = told
 }

@@ -220,11 +220,7 @@ func nextSegment(path, folder string) (string, bool) {
 func (h *host) tell(problems config.Problems) {
 	problems.Sort()
 	for _, p := range problems {
-		if p.Severity == config.Error {
-			h.parts.Log.Error(p.String(), p.Advice()...)
-		} else {
-			h.parts.Log.Warn(p.String())
-		}
+		p.Log(h.parts.Log)
 	}
 }
 
