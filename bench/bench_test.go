@@ -202,3 +202,19 @@ func readDots(t *testing.T, chart string) map[string]float64 {
 	}
 	return dots
 }
+
+// Nobody listens yet at the address that was given before.
+func TestAddressesDiffer(t *testing.T) {
+	var p ports
+	seen := make(map[string]bool)
+	for range 200 {
+		addr, err := p.free()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seen[addr] {
+			t.Errorf("%s was given twice", addr)
+		}
+		seen[addr] = true
+	}
+}

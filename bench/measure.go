@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -20,6 +21,7 @@ type bench struct {
 	dir         string // of this run, removed at its end
 	static      string // folder of the files
 	certificate string // PEM file
+	ports       ports
 }
 
 func prepare(ctx context.Context, o options) (*bench, error) {
@@ -31,7 +33,7 @@ func prepare(ctx context.Context, o options) (*bench, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &bench{options: o, tools: t, dir: dir, static: filepath.Join(dir, "www", "static"), certificate: filepath.Join(dir, "certificate.pem")}
+	b := &bench{options: o, tools: t, dir: dir, static: filepath.Join(dir, "www", "static"), certificate: filepath.Join(dir, "certificate.pem"), ports: ports{rand.IntN(8_000)}}
 	if err := errors.Join(b.makeFiles(), makeCertificate(b.certificate)); err != nil {
 		os.RemoveAll(dir)
 		return nil, err
@@ -159,7 +161,7 @@ func (b *bench) start(ctx context.Context, c testCase) (running []*instance, sto
 }
 
 func (b *bench) startBackend(dir string) (*instance, error) {
-	addr, err := freeAddress()
+	addr, err := b.ports.free()
 	if err != nil {
 		return nil, err
 	}
@@ -174,7 +176,7 @@ func (b *bench) startBackend(dir string) (*instance, error) {
 
 func (b *bench) startServer(s server, c testCase, set settings) (*instance, error) {
 	var err error
-	if set.Listen, err = freeAddress(); err != nil {
+	if set.Listen, err = b.ports.free(); err != nil {
 		return nil, err
 	}
 	set.Dir = filepath.Join(b.dir, c.name, s.name)

@@ -3,7 +3,6 @@ package main
 import (
 	"embed"
 	"errors"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -160,15 +159,20 @@ func (i *instance) stop() {
 	<-i.ended
 }
 
-// freeAddress returns a loopback address that nobody listens on. Its port is
-// none of those that the kernel gives to clients, so that nobody else is given
-// it before the server has it.
-func freeAddress() (string, error) {
-	const first, beyond, tries = 10_000, 32_768, 100
+// ports gives loopback addresses to servers, one after another: who was given
+// the last may not listen yet. The zero value begins with the lowest port.
+type ports struct{ tried int }
+
+// free returns an address that nobody listens on. Its port is none of those that
+// the kernel gives to clients, or Perch to applications, so that nobody else is
+// given it before the server has it.
+func (p *ports) free() (string, error) {
+	const first, beyond, tries = 2_000, 10_000, 100
 	var err error
 	for range tries {
 		var l net.Listener
-		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(first+rand.IntN(beyond-first)))
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(first+p.tried%(beyond-first)))
+		p.tried++
 		if l, err = net.Listen("tcp", addr); err == nil {
 			return addr, l.Close()
 		}
