@@ -68,15 +68,14 @@ fuzz:
 	@set -e; for f in $$(grep -rlE '^func Fuzz' --include='*_test.go' internal hosting 2>/dev/null); do \
 	  for name in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]*).*/\1/p' $$f); do \
 	    echo "$$name in $$(dirname $$f)"; \
-	    $(GO) test ./$$(dirname $$f) -run '^$$' -fuzz "^$$name\$$" -fuzztime 30s; \
+	    GO=$(GO) test/tools/fuzz.sh ./$$(dirname $$f) $$name; \
 	  done; \
 	done
 
-# The parsers of what comes from the network, the same time for each, two at once: what CI does. Where the time ends
-# while go test makes an input shorter, it reports "context deadline exceeded" as a failure: so that is kept short.
+# The parsers of what comes from the network, the same time for each, two at once: what CI does.
 fuzz-wire:
 	printf '%s\n' FuzzRequest FuzzResponse FuzzChunked FuzzTarget FuzzRequestAgainstNetHTTP | \
-	  xargs -P 2 -I '{}' $(GO) test ./internal/http1 -run '^$$' -fuzz '^{}$$' -fuzztime 30s -fuzzminimizetime 100x -parallel 1
+	  GO=$(GO) xargs -P 2 -I '{}' test/tools/fuzz.sh ./internal/http1 '{}'
 
 clean:
 	rm -rf $(CACHE) bin
