@@ -31,12 +31,14 @@ func (o *owner) Wake() {
 
 func (o *owner) Gone() { o.gone.Add(1) }
 
+// newWatcher returns a watcher for which the kernel never lacks memory.
 func newWatcher(tb testing.TB) *Watcher {
 	tb.Helper()
 	w, err := NewWatcher()
 	if err != nil {
 		tb.Fatal(err)
 	}
+	w.JudgeMemory(func() bool { return false })
 	tb.Cleanup(w.Close)
 	return w
 }
