@@ -78,6 +78,8 @@ func (c *conn) Hold() []byte {
 	s.x.Waiting = s.waiting
 	if s.x.Task = nil; c.sock.Task() != nil {
 		s.x.Task = c.sock.Task()
+		c.sock.Task().Near(sockio.Front, sockio.MemoryOf(c), sockio.MemoryOf(s), sockio.MemoryIn(s.out.buf, 256),
+			sockio.MemoryIn(s.x.Request.Header.Fields, 8), sockio.MemoryIn(s.x.Response.Header.Fields, 8))
 	}
 	c.mu.Lock()
 	c.session = s

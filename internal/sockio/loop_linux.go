@@ -39,6 +39,7 @@ type loop struct {
 	next   int // queue[:next] has been run
 	events []unix.EpollEvent
 	hit    []*Conn
+	many   bool // has more sockets than warmSockets
 
 	mu       sync.Mutex
 	places   []*Conn // by the number in the event; nil: free
@@ -59,6 +60,13 @@ type errand struct {
 	wake *Conn
 }
 
+// expect has fetched what will be used for e.
+func (e *errand) expect() {
+	if e.task != nil {
+		e.task.near.fetch()
+	}
+}
+
 const (
 	batch = 256 // events that are fetched at once
 
@@ -66,6 +74,10 @@ const (
 	// one round. The end of a connection may take 100 microseconds, for what
 	// the kernel holds for it.
 	mostPosted = 32
+
+	// warmSockets is of how many sockets the memory stays in the cache from one
+	// event to the next, so that to fetch it would be for nothing.
+	warmSockets = 128
 
 	// courtesy is after how many rounds without a wait a loop lets goroutines
 	// run that have nothing to do with connections. Where some have, it does so
@@ -162,7 +174,9 @@ func (l *loop) drive() {
 		for due := len(l.queue); l.next < due; { // what they add is for the next round
 			e := l.queue[l.next]
 			l.queue[l.next] = errand{}
-			l.next++
+			if l.next++; l.many && l.next < due {
+				l.queue[l.next].expect()
+			}
 			if !l.perform(e) {
 				return
 			}
@@ -324,11 +338,14 @@ func (l *loop) poll(timeout int) bool {
 	// First all of them, so that whoever runs knows what has happened to any.
 	l.hit = l.hit[:0]
 	l.mu.Lock()
+	l.many = len(l.places)-len(l.free) > warmSockets
 	for i := range l.events[:n] {
 		e := &l.events[i]
 		var c *Conn
 		if e.Fd >= 0 && l.turns[e.Fd] == uint32(e.Pad) {
-			c = l.places[e.Fd]
+			if c = l.places[e.Fd]; l.many {
+				MemoryOf(c).fetch()
+			}
 		}
 		l.hit = append(l.hit, c)
 	}
@@ -366,6 +383,9 @@ func (l *loop) enqueue(e errand, ok bool) {
 	case e.task != nil && e.task.loop != l:
 		e.task.loop.post(e)
 	default:
+		if l.many && e.task != nil {
+			MemoryOf(e.task).fetch()
+		}
 		l.queue = append(l.queue, e)
 	}
 }

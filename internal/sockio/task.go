@@ -23,6 +23,7 @@ type Task struct {
 	resume  func() (struct{}, bool)
 	yield   func(struct{}) bool
 	discard func()
+	near    near
 }
 
 // The states of a task.
@@ -36,7 +37,7 @@ const (
 func newTask(l *loop) *Task {
 	t := &Task{loop: l}
 	t.resume, t.discard = iter.Pull(func(yield func(struct{}) bool) {
-		t.yield = yield
+		t.yield, t.near.self = yield, self()
 		for {
 			t.owner.Wake()
 			t.owner, t.ended = nil, true
@@ -81,7 +82,7 @@ func (t *Task) await(s *side) bool {
 		t.state.Store(taskAttached) // it is ready already
 		return true
 	}
-	t.yield(struct{}{})
+	t.suspend()
 	return true
 }
 
@@ -94,6 +95,13 @@ func (t *Task) Pass() {
 	}
 	t.copied = 0
 	t.loop.queue = append(t.loop.queue, errand{task: t})
+	t.suspend()
+}
+
+// suspend gives the processor back to the loop, which has been told when to
+// resume the task.
+func (t *Task) suspend() {
+	t.near.here()
 	t.yield(struct{}{})
 }
 

@@ -208,6 +208,10 @@ func (c *Channel) Serve(x *exchange.Exchange) error {
 		t = newFlight()
 	}
 	t.c, t.x = c, x
+	if task, ok := x.Task.(*sockio.Task); ok {
+		task.Near(sockio.Back, sockio.MemoryOf(t), sockio.MemoryIn(t.buf, 256),
+			sockio.MemoryIn(t.head.Header.Fields, 8), sockio.MemoryIn(t.fields.list.Fields, 8))
+	}
 	err := t.carry()
 	t.release()
 	x.Scratch = t

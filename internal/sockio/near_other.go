@@ -1,0 +1,7 @@
+//go:build !linux || !(amd64 || arm64)
+
+package sockio
+
+func prefetch(uintptr, int) {}
+
+func self() uintptr { return 0 }
