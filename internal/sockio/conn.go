@@ -159,19 +159,32 @@ func (c *Conn) receive(p []byte) (n int, err error) {
 
 // wait waits until a system call on s may succeed.
 func (c *Conn) wait(s *side, l *limit) error {
-	for {
+	for told := false; ; {
+		err := c.broken(l)
 		switch {
-		case c.aborted.Load():
-			return ErrAborted
-		case l.expired():
-			return ErrLimit
-		case s.take():
+		case err != nil && told:
+			s.again() // the news was of more than that, maybe
+			return err
+		case err != nil:
+			return err
+		case told || s.take():
 			return nil
 		}
-		if !c.task.await(s) {
+		if told = c.task.await(s); !told {
 			s.block()
 		}
 	}
+}
+
+// broken is why no call is to be made any more: ErrAborted, ErrLimit or nil.
+func (c *Conn) broken(l *limit) error {
+	switch {
+	case c.aborted.Load():
+		return ErrAborted
+	case l.expired():
+		return ErrLimit
+	}
+	return nil
 }
 
 // Holder has the buffer of a read that may have to wait for long. Its methods
@@ -282,11 +295,8 @@ func (c *Conn) send(p []byte) (n int, err error) {
 func (c *Conn) writeSocket(p []byte, flags int) (n int, err error) {
 	waited := false
 	for n < len(p) && err == nil {
-		if err = c.wait(&c.wr, &c.writeLimit); err != nil {
-			break
-		}
 		var k int
-		switch k, err = c.trySend(p[n:], flags); err {
+		switch k, err = c.sendSome(p[n:], flags); err {
 		case ErrDry:
 			err, waited = nil, true
 			c.armWrite(patience)
@@ -296,6 +306,24 @@ func (c *Conn) writeSocket(p []byte, flags int) (n int, err error) {
 	}
 	if waited {
 		c.writeLimit.disarm()
+	}
+	return n, err
+}
+
+// sendSome sends what there is room for, or fails with ErrDry. Nearly always
+// there is room, so a side that is ready is left so, until a call has found none:
+// to take what is known, and to say so again, would cost as much as parsing.
+func (c *Conn) sendSome(p []byte, flags int) (n int, err error) {
+	if c.wr.state.Load() == sideReady && c.broken(&c.writeLimit) == nil {
+		if n, err = c.trySend(p, flags); err != ErrDry {
+			return n, err
+		}
+	}
+	if err = c.wait(&c.wr, &c.writeLimit); err != nil {
+		return 0, err
+	}
+	if n, err = c.trySend(p, flags); err != ErrDry {
+		c.wr.again()
 	}
 	return n, err
 }

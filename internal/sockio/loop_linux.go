@@ -30,9 +30,13 @@ type loop struct {
 
 	// busy is odd while tasks run on the loop, and changes with every round of
 	// them: the sweeper sees by it that one does not come back.
-	busy    atomic.Uint64
-	seen    uint64               // the sweeper's last view of busy
-	current atomic.Pointer[Task] // that runs, or ran last
+	busy atomic.Uint64
+	seen uint64 // the sweeper's last view of busy
+
+	// turn is odd while a task runs on the loop, and another number for each.
+	// Who makes an odd one even ends that: the task, when it waits, is detached
+	// or ends, or the sweeper, who detaches it.
+	turn atomic.Uint64
 
 	// Of the goroutine that runs the loop.
 	queue  []errand
@@ -116,6 +120,7 @@ func newLoop(w *Watcher) (*loop, error) {
 		l.release()
 		return nil, err
 	}
+	l.turn.Store(2) // none of a task that has never run
 	l.fetch = func(uintptr) bool { return l.poll(0) }
 	return l, nil
 }
@@ -268,13 +273,12 @@ func (l *loop) perform(e errand) bool {
 		e.wake.task = t
 		t.owner = e.wake.owner
 	}
-	l.current.Store(t)
-	t.state.Store(taskAttached)
+	t.beginTurn()
 	t.resume()
 	if !t.ended { // it waits for a socket
 		return true
 	}
-	attached := t.state.CompareAndSwap(taskAttached, taskIdle)
+	attached := t.endTurn()
 	if !attached {
 		l.w.goroutines.Add(-1)
 	}
@@ -314,7 +318,6 @@ func (l *loop) trim() int {
 // rest keeps a task that has nothing to run.
 func (l *loop) rest(t *Task) {
 	t.ended = false
-	t.state.Store(taskIdle)
 	l.mu.Lock()
 	keep := !l.ending && len(l.idle) < idleTasks
 	if keep {
@@ -421,8 +424,8 @@ func (l *loop) unblock() {
 	busy := l.busy.Load()
 	stuck := busy&1 == 1 && busy == l.seen
 	l.seen = busy
-	if stuck {
-		l.current.Load().Detach()
+	if turn := l.turn.Load(); stuck && turn&1 == 1 && l.turn.CompareAndSwap(turn, turn+1) {
+		l.replace()
 	}
 }
 

@@ -5,6 +5,7 @@ package sockio
 import (
 	"net"
 	"os"
+	"sync/atomic"
 )
 
 // loop is not there on this system: all connections go through package net,
@@ -13,6 +14,7 @@ import (
 type loop struct {
 	number int
 	queue  []errand
+	turn   atomic.Uint64
 }
 
 type errand struct{ task *Task }

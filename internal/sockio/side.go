@@ -21,20 +21,28 @@ const (
 )
 
 // take reports whether a call may succeed, and uses that up.
-func (s *side) take() bool { return s.state.CompareAndSwap(sideReady, sideDry) }
+func (s *side) take() bool {
+	return s.state.Load() == sideReady && s.state.CompareAndSwap(sideReady, sideDry)
+}
 
 // again says that the next call may succeed too.
 func (s *side) again() { s.state.CompareAndSwap(sideDry, sideReady) }
 
 // rouse makes the side ready and returns the state before, which says who waits.
+// A task that waits is given the news as it is resumed, so they count as taken.
 // An owner who has parked is left alone unless parked is true.
 func (s *side) rouse(parked bool) uint32 {
 	for {
-		was := s.state.Load()
-		if was == sideParked && !parked {
+		was, becomes := s.state.Load(), sideReady
+		switch {
+		case was == sideReady:
+			return was
+		case was == sideTask:
+			becomes = sideDry
+		case was == sideParked && !parked:
 			return sideDry
 		}
-		if s.state.CompareAndSwap(was, sideReady) {
+		if s.state.CompareAndSwap(was, becomes) {
 			return was
 		}
 	}

@@ -59,20 +59,18 @@ func (c *Conn) tryReceive(p []byte) (int, error) {
 	}
 }
 
-// trySend writes once.
+// trySend writes once. It leaves to the caller what is known of the side.
 func (c *Conn) trySend(p []byte, flags int) (int, error) {
 	for {
 		n, _, e := syscall.RawSyscall6(syscall.SYS_SENDTO, uintptr(c.fd),
 			uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), uintptr(syscall.MSG_NOSIGNAL|flags), 0, 0)
 		switch e {
 		case 0:
-			c.wr.again()
 			return int(n), nil
 		case syscall.EAGAIN:
 			return 0, ErrDry
 		case syscall.EINTR:
 		default:
-			c.wr.again()
 			return 0, e
 		}
 	}

@@ -2,7 +2,6 @@ package sockio
 
 import (
 	"iter"
-	"sync/atomic"
 )
 
 // Task is what a loop runs the owners of its connections on: a goroutine that
@@ -16,23 +15,15 @@ import (
 // task, as after Detach.
 type Task struct {
 	loop    *loop
-	owner   Owner // whom it wakes when it is resumed for the first time
-	ended   bool  // Wake has returned
-	state   atomic.Uint32
-	copied  int // bytes written since it last gave the processor back
+	owner   Owner  // whom it wakes when it is resumed for the first time
+	ended   bool   // Wake has returned
+	turn    uint64 // the loop's, while it runs there
+	copied  int    // bytes written since it last gave the processor back
 	resume  func() (struct{}, bool)
 	yield   func(struct{}) bool
 	discard func()
 	near    near
 }
-
-// The states of a task.
-const (
-	taskIdle      uint32 = iota // has nothing to run
-	taskAttached                // runs, and its loop waits for it
-	taskSuspended               // waits for a socket
-	taskDetached                // runs on a goroutine of its own
-)
 
 func newTask(l *loop) *Task {
 	t := &Task{loop: l}
@@ -53,10 +44,18 @@ func newTask(l *loop) *Task {
 // on it runs on a goroutine of its own, until its owner returns. A nil Task is
 // one always.
 func (t *Task) Detach() {
-	if t != nil && t.state.CompareAndSwap(taskAttached, taskDetached) {
+	if t != nil && t.endTurn() {
 		t.loop.replace()
 	}
 }
+
+// beginTurn says that the task runs on its loop. It is for the loop, and for a
+// task that has ended its turn and goes on after all.
+func (t *Task) beginTurn() { t.turn = t.loop.turn.Add(1) }
+
+// endTurn ends the task's turn on its loop. It reports false if that has ended
+// before: the task is detached.
+func (t *Task) endTurn() bool { return t.loop.turn.CompareAndSwap(t.turn, t.turn+1) }
 
 // Loop returns the number of the task's loop, from 0 to one less than
 // Watcher.Loops; 0 for a nil Task.
@@ -69,17 +68,18 @@ func (t *Task) Loop() int {
 
 // Attached reports whether the task runs on its loop, and so may wait for a
 // socket without a goroutine of its own.
-func (t *Task) Attached() bool { return t != nil && t.state.Load() == taskAttached }
+func (t *Task) Attached() bool { return t != nil && t.loop.turn.Load() == t.turn }
 
-// await waits until s is ready. It reports false, not having waited, when the
-// task is not on its loop.
+// await waits until there is news for s, which it uses up. It reports false, not
+// having waited, when the task is not on its loop.
 func (t *Task) await(s *side) bool {
-	if t == nil || !t.state.CompareAndSwap(taskAttached, taskSuspended) {
+	if t == nil || !t.endTurn() {
 		return false
 	}
 	t.copied = 0
 	if !s.state.CompareAndSwap(sideDry, sideTask) {
-		t.state.Store(taskAttached) // it is ready already
+		t.beginTurn() // there is news already
+		s.take()
 		return true
 	}
 	t.suspend()
@@ -90,7 +90,7 @@ func (t *Task) await(s *side) bool {
 // that does not wait by itself for a long time. Where the task is not on its
 // loop, and with a nil Task, there is nothing to do.
 func (t *Task) Pass() {
-	if t == nil || !t.state.CompareAndSwap(taskAttached, taskSuspended) {
+	if t == nil || !t.endTurn() {
 		return
 	}
 	t.copied = 0

@@ -67,7 +67,7 @@ func TestTasksTakeTurns(t *testing.T) {
 	echo := func(i int) func(*Conn) {
 		return func(c *Conn) {
 			var b [1]byte
-			for c.task.state.Load() == taskAttached {
+			for c.task.Attached() {
 				if _, err := c.Read(b[:]); err != nil {
 					return
 				}
@@ -116,7 +116,7 @@ func TestDetach(t *testing.T) {
 				if detach(c); name == "by the watch" {
 					<-other
 				}
-				if c.task.state.Load() != taskDetached {
+				if c.task.Attached() {
 					t.Error("waits on its loop")
 					return
 				}
@@ -159,7 +159,7 @@ func TestTaskWaitsForASocketOfAnotherLoop(t *testing.T) {
 		if _, err := link.Read(b[:]); err != ErrLimit {
 			t.Errorf("read: %v, want the limit", err)
 		}
-		if c.task.state.Load() != taskAttached {
+		if !c.task.Attached() {
 			t.Error("detached, and nobody asked for that")
 		}
 	})
@@ -297,7 +297,7 @@ func TestTaskLeavesItsLoopForOtherConnections(t *testing.T) {
 		near, far := net.Pipe()
 		_, done := onTask(t, w, func(c *Conn) {
 			link := w.AdoptFor(c.Task(), foreign{near, func() {
-				if c.task.state.Load() != taskDetached {
+				if c.task.Attached() {
 					t.Errorf("%s: waits on its loop", name)
 				}
 				near.Close()
