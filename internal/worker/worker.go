@@ -57,6 +57,7 @@ type Worker struct {
 	// users counts exchanges in flight. Retiring subtracts so much that the
 	// count stays negative, and then equals retired when nobody is left.
 	users   atomic.Int64
+	_       [56]byte      // every exchange writes to users, and reads what follows
 	drained chan struct{} // closed when retired and nobody is left
 	empty   atomic.Bool   // drained is closed, or is just being closed
 

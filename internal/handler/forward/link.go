@@ -15,6 +15,8 @@ type link struct {
 	sock  *sockio.Conn
 	since time.Time     // idle from then on
 	keep  time.Duration // how long the application keeps it when idle
+
+	_ [24]byte // a line of the cache for each
 }
 
 const (
@@ -36,6 +38,8 @@ const (
 type links struct {
 	mu    sync.Mutex
 	stack []*link
+
+	_ [32]byte // a line of the cache for each
 }
 
 // take returns a connection, idle or new. Only a request that may be sent
