@@ -232,7 +232,7 @@ func (b *body) readSocket(p []byte) (int, error) {
 		return 0, err
 	}
 	s := b.s
-	begin := s.conn.server.watch.Now()
+	begin := s.conn.server.watch.Clock()
 	s.conn.sock.LimitRead(b.credit())
 	if b.interrupted.Load() { // it may have come before the limit was set
 		return 0, errInterrupted
@@ -242,7 +242,7 @@ func (b *body) readSocket(p []byte) (int, error) {
 		return 0, b.cause(err)
 	}
 	s.conn.sock.LimitRead(0)
-	b.patience.Move(n, s.conn.server.watch.Now().Sub(begin), s.conn.set.BodyGrace, s.conn.set.MinRate)
+	b.patience.Move(n, s.conn.server.watch.Clock()-begin, s.conn.set.BodyGrace, s.conn.set.MinRate)
 	return n, nil
 }
 
@@ -366,11 +366,11 @@ func (b *body) drain() bool {
 	b.patience = sockio.Credit{}
 	buf := b.s.conn.server.bulk.Get().(*[bulkSize]byte)
 	defer b.s.conn.server.bulk.Put(buf)
-	for end := b.s.conn.server.watch.Now().Add(b.s.conn.set.DrainTime); ; {
+	for end := b.s.conn.server.watch.Clock() + b.s.conn.set.DrainTime; ; {
 		if _, err := b.Read(buf[:]); err != nil {
 			return err == io.EOF
 		}
-		if b.s.conn.server.watch.Now().After(end) {
+		if b.s.conn.server.watch.Clock() > end {
 			return false
 		}
 	}

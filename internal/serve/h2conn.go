@@ -35,10 +35,10 @@ type h2conn struct {
 	over    sync.Cond // of workers becoming 0
 	out     outlet.Outlet
 
-	leaving    leaving   // how far the drain has come
-	since      time.Time // when the present idleness, or unfinished frame, began; zero: neither
-	unfinished bool      // since is that of a frame
-	stalls     int       // waits for the client, which are looked after
+	leaving    leaving       // how far the drain has come
+	since      time.Duration // when the present idleness, or unfinished frame, began; zero: neither
+	unfinished bool          // since is that of a frame
+	stalls     int           // waits for the client, which are looked after
 	date       string
 	dateSecond int64
 }
@@ -87,12 +87,11 @@ func (c *conn) serveHTTP2(received []byte, preface string) {
 	if c.facts.TLS != nil {
 		scheme = "https"
 	}
-	now := c.server.watch.Now()
 	h.h2 = http2.NewConn(http2.Limits{Head: c.set.Head, Scheme: scheme,
 		Streams: c.set.Streams, StreamWindow: int32(c.set.StreamWindow), ConnWindow: int32(c.set.ConnWindow),
-		Calm: c.set.Flood, CalmSecond: c.set.FloodSecond}, now.UnixNano())
+		Calm: c.set.Flood, CalmSecond: c.set.FloodSecond}, c.server.watch.Now().UnixNano())
 	h.out.Open(&h.mu, h.h2, c.sock, h.lost)
-	h.unfinished, h.since = true, now
+	h.unfinished, h.since = true, c.server.watch.Clock()
 	h.in = c.server.frames.Get().(*[bufferSize]byte)
 	h.w = copy(h.in[:], received)
 	c.h2.Store(h)
@@ -199,7 +198,7 @@ func (c *h2conn) limit() error {
 	if c.out.Dead != nil {
 		return c.out.Dead
 	}
-	now := c.conn.server.watch.Now()
+	now := c.conn.server.watch.Clock()
 	set := c.conn.set
 	wait := time.Duration(0)
 	if err := c.depart(); err != nil {
@@ -207,16 +206,16 @@ func (c *h2conn) limit() error {
 	}
 	busy := c.h2.Streams() > 0 || len(c.serving) > 0
 	unfinished := !c.h2.Settled() || !c.h2.Between() || c.inFrame && !busy
-	if c.since.IsZero() || unfinished != c.unfinished {
+	if c.since == 0 || unfinished != c.unfinished {
 		c.since, c.unfinished = now, unfinished
 	}
-	switch passed := now.Sub(c.since); {
+	switch passed := now - c.since; {
 	case unfinished && passed >= set.HeaderTime:
 		return errHeadSlow
 	case unfinished:
 		wait = set.HeaderTime - passed
 	case busy:
-		c.since = time.Time{}
+		c.since = 0
 	case passed >= c.conn.idleTime():
 		return errIdle
 	case c.leaving == staying && c.conn.sock.CanPark():
@@ -243,7 +242,7 @@ func (c *h2conn) depart() error {
 	switch {
 	case c.leaving == asked:
 		c.leaving = announced
-		c.since = time.Time{}
+		c.since = 0
 		c.h2.Leave()
 		c.h2.Ping()
 		c.out.FlushAside()
@@ -317,7 +316,7 @@ func (c *h2conn) wake() {
 	c.mu.Lock() // what parked it has let go of it
 	c.in = c.conn.server.frames.Get().(*[bufferSize]byte)
 	c.h2.Wake(c)
-	c.since = time.Time{}
+	c.since = 0
 	idled := c.conn.sock.Expired() && c.leaving == staying
 	c.mu.Unlock()
 	switch {
@@ -450,7 +449,7 @@ func (c *h2conn) release(st *h2stream) {
 	st.end()
 	c.conn.server.streams.Put(st)
 	if last == 0 { // the reader waits without a limit
-		c.since, c.unfinished = c.conn.server.watch.Now(), false
+		c.since, c.unfinished = c.conn.server.watch.Clock(), false
 		c.conn.sock.LimitRead(c.conn.set.ParkAfter)
 	}
 }

@@ -180,7 +180,7 @@ func (st *h2stream) reset(code http2.Code) {
 // its kind, a stream has a grace and what its bytes have earned. All of it
 // belongs to the lock of the connection.
 type h2wait struct {
-	since  time.Time     // of the present wait, zero for none
+	since  time.Duration // of the present wait, zero for none
 	most   time.Duration // that it may take
 	credit sockio.Credit
 }
@@ -190,7 +190,7 @@ func (w *h2wait) begin(c *h2conn, grace time.Duration) {
 	if w.most = grace; grace == 0 {
 		w.most = w.credit.Left(c.conn.set.BodyGrace)
 	}
-	w.since = c.conn.server.watch.Now()
+	w.since = c.conn.server.watch.Clock()
 	if c.stalls++; c.stalls == 1 {
 		c.conn.sock.LimitRead(stallTick)
 	}
@@ -198,8 +198,8 @@ func (w *h2wait) begin(c *h2conn, grace time.Duration) {
 
 // end ends it.
 func (w *h2wait) end(c *h2conn) {
-	w.credit.Move(0, c.conn.server.watch.Now().Sub(w.since), c.conn.set.BodyGrace, c.conn.set.MinRate)
-	w.since = time.Time{}
+	w.credit.Move(0, c.conn.server.watch.Clock()-w.since, c.conn.set.BodyGrace, c.conn.set.MinRate)
+	w.since = 0
 	c.stalls--
 }
 
@@ -209,15 +209,15 @@ func (w *h2wait) moved(c *h2conn, n int) {
 }
 
 // over reports whether it has taken too long.
-func (w *h2wait) over(now time.Time) bool { return w.longer(now, w.most) }
+func (w *h2wait) over(now time.Duration) bool { return w.longer(now, w.most) }
 
 // longer reports whether it goes on since d or more.
-func (w *h2wait) longer(now time.Time, d time.Duration) bool {
-	return !w.since.IsZero() && now.Sub(w.since) >= d
+func (w *h2wait) longer(now, d time.Duration) bool {
+	return w.since != 0 && now-w.since >= d
 }
 
 // lookAtStalls ends the waits that take too long. The lock is held.
-func (c *h2conn) lookAtStalls(now time.Time) {
+func (c *h2conn) lookAtStalls(now time.Duration) {
 	for _, st := range c.serving {
 		switch b := &st.body; {
 		case !b.wait.over(now):

@@ -25,7 +25,7 @@ func (w *Watcher) Scarce() bool {
 	m := &w.memory
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if now := w.now.Load(); m.at != now {
+	if now := w.clock.Load(); m.at != now {
 		m.at, m.is = now, m.scarce != nil && m.scarce()
 	}
 	return m.is

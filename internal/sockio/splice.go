@@ -91,7 +91,7 @@ func (m *meter) begin() error {
 	if !c.readLimit.arm(c.w.limit(d)) {
 		return readError(c.cause(ErrLimit, &c.readLimit))
 	}
-	m.since = c.w.now.Load()
+	m.since = c.w.clock.Load()
 	return nil
 }
 
@@ -100,7 +100,7 @@ func (m *meter) end(n int) {
 	c := m.src
 	c.readLimit.disarm()
 	if rate := c.rate.Load(); rate > 0 {
-		waited := time.Duration(c.w.now.Load() - m.since)
+		waited := time.Duration(c.w.clock.Load() - m.since)
 		m.credit.Move(n, waited, time.Duration(c.readLimit.grace.Load()), rate)
 	}
 }

@@ -18,7 +18,9 @@ const trimTicks = 10
 // Watcher keeps the coarse clock, enforces the limits of its connections and
 // holds those that wait without a goroutine. One serves a whole process.
 type Watcher struct {
-	now atomic.Int64 // nanoseconds since the Unix epoch
+	now    atomic.Int64 // time of day: nanoseconds since the Unix epoch
+	clock  atomic.Int64 // nanoseconds; see Clock
+	ticked time.Time    // the sweeper's own: when it advanced them
 
 	mu    sync.Mutex
 	conns []*Conn // all of them, in no order
@@ -53,7 +55,7 @@ func NewWatcher() (*Watcher, error) {
 // prepare returns a watcher with so many loops whose sweeper has yet to begin.
 func prepare(loops int) (*Watcher, error) {
 	w := &Watcher{done: make(chan struct{}), tidy: tidy, memory: memory{scarce: newScarce()}}
-	w.now.Store(time.Now().UnixNano())
+	w.tick(time.Now())
 	w.buffers.New = func() any { return new([copySize]byte) }
 	for range loops {
 		l, err := newLoop(w)
@@ -87,8 +89,21 @@ func (w *Watcher) release() {
 	}
 }
 
-// Now returns the coarse time, at most a tick or two behind.
+// Now returns the coarse time of day, at most a tick or two behind.
 func (w *Watcher) Now() time.Time { return time.Unix(0, w.now.Load()) }
+
+// Clock returns the coarse time that limits are kept by, which is above 0 and
+// means nothing by itself. It never advances by more than a tick at once, so what
+// the sweeper is late by, on a machine that has no time for it, does not count as
+// time that others have had: a limit may fire late, but never early.
+func (w *Watcher) Clock() time.Duration { return time.Duration(w.clock.Load()) }
+
+// tick advances both to now.
+func (w *Watcher) tick(now time.Time) {
+	w.clock.Add(int64(min(now.Sub(w.ticked), Tick)))
+	w.ticked = now
+	w.now.Store(now.UnixNano())
+}
 
 // Loops returns how many loops there are, at least 1: what is kept for each
 // of them is seldom wanted by two processors.
@@ -162,14 +177,13 @@ func (w *Watcher) remove(c *Conn) bool {
 	return true
 }
 
-// limit returns the coarse time d from now. The clock may be a tick behind,
-// so one is added: a limit may fire late, and early only by what the sweeper
-// itself is late, on a machine that has no time for it.
+// limit returns the time d from now by the clock, which may be a tick behind, so
+// one is added.
 func (w *Watcher) limit(d time.Duration) int64 {
 	if d <= 0 {
 		return limitNone
 	}
-	return w.now.Load() + int64(d+Tick)
+	return w.clock.Load() + int64(d+Tick)
 }
 
 // sweep advances the clock and looks at every connection, once a tick.
@@ -182,8 +196,8 @@ func (w *Watcher) sweep() {
 			return
 		case <-t.C:
 		}
-		now := time.Now().UnixNano()
-		w.now.Store(now)
+		w.tick(time.Now())
+		now := w.clock.Load()
 		hard := w.waits && w.Scarce()
 		w.waits = false
 		w.mu.Lock()

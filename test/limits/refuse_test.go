@@ -98,35 +98,31 @@ func TestTimes(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			harness.AtLeast(t, c.after, func() time.Duration {
-				begin := time.Now()
-				conn := h.With(t).Dial()
-				conn.Send(c.request)
-				all := conn.All()
-				took := time.Since(begin)
-				all = strings.TrimPrefix(all, "HTTP/1.1 100 Continue\r\n\r\n")
-				want := ""
-				if c.want != 0 {
-					want = fmt.Sprintf("HTTP/1.1 %d ", c.want)
-				}
-				if !strings.HasPrefix(all, want) || want == "" && all != "" {
-					t.Errorf("%.200q after %v, want %q", all, took, want)
-				}
-				return took
-			})
+			begin := time.Now()
+			conn := h.With(t).Dial()
+			conn.Send(c.request)
+			all := conn.All()
+			took := time.Since(begin)
+			all = strings.TrimPrefix(all, "HTTP/1.1 100 Continue\r\n\r\n")
+			want := ""
+			if c.want != 0 {
+				want = fmt.Sprintf("HTTP/1.1 %d ", c.want)
+			}
+			if !strings.HasPrefix(all, want) || want == "" && all != "" {
+				t.Errorf("%.200q after %v, want %q", all, took, want)
+			}
+			harness.AtLeast(t, c.after, took)
 		})
 	}
 	t.Run("idle between requests", func(t *testing.T) {
 		t.Parallel()
-		harness.AtLeast(t, 3*time.Second, func() time.Duration {
-			conn, begin := h.With(t).Dial(), time.Now()
-			conn.Send(head("GET", 0, 0, 0))
-			conn.Response("GET")
-			if rest := conn.All(); rest != "" {
-				t.Errorf("%q after %v", rest, time.Since(begin))
-			}
-			return time.Since(begin)
-		})
+		conn, begin := h.With(t).Dial(), time.Now()
+		conn.Send(head("GET", 0, 0, 0))
+		conn.Response("GET")
+		if rest := conn.All(); rest != "" {
+			t.Errorf("%q after %v", rest, time.Since(begin))
+		}
+		harness.AtLeast(t, 3*time.Second, time.Since(begin))
 	})
 }
 
@@ -134,21 +130,19 @@ func TestTimes(t *testing.T) {
 func TestDrain(t *testing.T) {
 	t.Parallel()
 	h := start(t, small)
-	harness.AtLeast(t, 2*time.Second, func() time.Duration {
-		conn, begin := h.Dial(), time.Now()
-		conn.Send("GET / HTTP/3.0\r\n\r\n")
-		if r := conn.Response("GET"); r.StatusCode != 505 {
-			t.Errorf("status %d", r.StatusCode)
+	conn, begin := h.Dial(), time.Now()
+	conn.Send("GET / HTTP/3.0\r\n\r\n")
+	if r := conn.Response("GET"); r.StatusCode != 505 {
+		t.Errorf("status %d", r.StatusCode)
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for range tick.C {
+		if _, err := io.WriteString(conn, "x"); err != nil {
+			break
 		}
-		tick := time.NewTicker(20 * time.Millisecond)
-		defer tick.Stop()
-		for range tick.C {
-			if _, err := io.WriteString(conn, "x"); err != nil {
-				break
-			}
-		}
-		return time.Since(begin)
-	})
+	}
+	harness.AtLeast(t, 2*time.Second, time.Since(begin))
 }
 
 // A client that does not take its response is cut, and with it what the
@@ -156,24 +150,21 @@ func TestDrain(t *testing.T) {
 func TestSlowReader(t *testing.T) {
 	t.Parallel()
 	h := start(t, small)
-	harness.AtLeast(t, time.Second, func() time.Duration { // the grace
-		conn := h.Dial()
-		conn.Send(head("GET", 0, 0, 0)) // the connection to the application is used again, and cut too
-		conn.Response("GET")
-		begin := time.Now()
-		conn.Send("GET /download?bytes=1000000000 HTTP/1.1\r\nHost: a\r\n\r\n")
-		harness.Eventually(t, func() bool { return h.Established() >= 2 }, "a connection on both sides")
-		harness.Eventually(t, func() bool { return h.Established() == 0 }, "no connection on either side")
-		took := time.Since(begin)
-		r, err := http.ReadResponse(conn.In, nil)
-		if err != nil {
-			return took // it was reset, with what was on its way
-		}
-		if n, err := io.Copy(io.Discard, r.Body); err == nil {
-			t.Errorf("%d bytes came in good order", n)
-		}
-		return took
-	})
+	conn := h.Dial()
+	conn.Send(head("GET", 0, 0, 0)) // the connection to the application is used again, and cut too
+	conn.Response("GET")
+	begin := time.Now()
+	conn.Send("GET /download?bytes=1000000000 HTTP/1.1\r\nHost: a\r\n\r\n")
+	harness.Eventually(t, func() bool { return h.Established() >= 2 }, "a connection on both sides")
+	harness.Eventually(t, func() bool { return h.Established() == 0 }, "no connection on either side")
+	harness.AtLeast(t, time.Second, time.Since(begin)) // the grace
+	r, err := http.ReadResponse(conn.In, nil)
+	if err != nil {
+		return // it was reset, with what was on its way
+	}
+	if n, err := io.Copy(io.Discard, r.Body); err == nil {
+		t.Errorf("%d bytes came in good order", n)
+	}
 }
 
 // New limits hold for connections that come, those that are open are left

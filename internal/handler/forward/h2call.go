@@ -26,12 +26,12 @@ type call struct {
 	fields  requestFields
 	request http2.RequestHead
 
-	index   int       // in the link's list
-	touched bool      // is in the link's other list
-	wake    sync.Cond // of the exchange: something has come
-	window  sync.Cond // of the upload: something may be sent
-	since   time.Time // of the wait for the application
-	waits   bool      // the exchange waits for it
+	index   int           // in the link's list
+	touched bool          // is in the link's other list
+	wake    sync.Cond     // of the exchange: something has come
+	window  sync.Cond     // of the upload: something may be sent
+	since   time.Duration // of the wait for the application
+	waits   bool          // the exchange waits for it
 
 	// How long the application may take to send something, and to take
 	// something. 0 is for ever.
@@ -83,7 +83,7 @@ func (k *call) release() {
 
 // forget makes the call ready for another attempt.
 func (k *call) forget() {
-	k.link, k.broken, k.since, k.waits = nil, nil, time.Time{}, false
+	k.link, k.broken, k.since, k.waits = nil, nil, 0, false
 	k.headed, k.received, k.informs = false, false, 0
 	k.head.Header.Reset()
 	k.interim, k.trailer = nil, nil
@@ -125,8 +125,8 @@ func refused(err error) bool {
 }
 
 // take takes what a frame has brought. The lock is held.
-func (k *call) take(ev *http2.Event, now time.Time) {
-	k.since = now
+func (k *call) take(ev *http2.Event) {
+	k.since = k.link.f.watch.Clock()
 	switch ev.Kind {
 	case http2.Room:
 		k.window.Broadcast()
@@ -189,11 +189,11 @@ func (k *call) Abort() {
 }
 
 // look ends what takes too long. The lock is held.
-func (k *call) look(now time.Time) {
-	limit, waited := k.readLimit, now.Sub(k.since)
+func (k *call) look(now time.Duration) {
+	limit, waited := k.readLimit, now-k.since
 	u := &k.upload
 	switch {
-	case u.waits && k.writeLimit > 0 && now.Sub(u.since) >= k.writeLimit:
+	case u.waits && k.writeLimit > 0 && now-u.since >= k.writeLimit:
 		k.breakOff(sockio.ErrLimit, http2.Cancel) // it does not take what it is sent
 	case !k.waits || u.state == running:
 	case u.state == heldUpload && waited >= continueTime:
@@ -207,7 +207,7 @@ func (k *call) look(now time.Time) {
 // pause waits for the application. The lock is held, but not meanwhile.
 func (k *call) pause() {
 	if !k.waits {
-		k.waits, k.since = true, k.link.f.watch.Now()
+		k.waits, k.since = true, k.link.f.watch.Clock()
 	}
 	k.wake.Wait()
 }

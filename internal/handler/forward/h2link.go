@@ -31,9 +31,9 @@ type h2link struct {
 	calls   []*call // exchanges on it
 	touched []*call // those among them that frames have brought something since the last read
 	out     outlet.Outlet
-	ready   sync.Cond // of who connects: for the application's settings
-	retired bool      // ends when its exchanges have
-	since   time.Time // idle from then on
+	ready   sync.Cond     // of who connects: for the application's settings
+	retired bool          // ends when its exchanges have
+	since   time.Duration // idle from then on
 }
 
 const (
@@ -66,7 +66,7 @@ func (f *Forwarder) newH2Link(sock *sockio.Conn, limit time.Duration) *h2link {
 	l.ready.L = &l.mu
 	l.out.Open(&l.mu, l.h2, sock, l.lost)
 	l.h2.Wake(l)
-	l.since = f.watch.Now()
+	l.since = f.watch.Clock()
 	sock.LimitRead(limit)
 	f.wait.Go(l.receive)
 	return l
@@ -142,8 +142,8 @@ func (l *h2link) settle() error {
 // limit sets the time until the reader has to look again, and tells what is
 // due by now. The lock is held.
 func (l *h2link) limit() error {
-	now := l.f.watch.Now()
-	idle := now.Sub(l.since)
+	now := l.f.watch.Clock()
+	idle := now - l.since
 	switch {
 	case !l.h2.Settled():
 		if l.sock.Expired() {
@@ -167,11 +167,10 @@ func (l *h2link) limit() error {
 
 // take applies the frame that was read.
 func (l *h2link) take() error {
-	now := l.f.watch.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	settled := l.h2.Settled()
-	ev, err := l.h2.Take(now.UnixNano())
+	ev, err := l.h2.Take(l.f.watch.Now().UnixNano())
 	if err != nil {
 		if bytes.HasPrefix(l.in[:l.w], []byte("HTTP/")) && !settled {
 			err = &foreign{answer: bytes.Clone(l.in[:min(l.w, 64)])}
@@ -201,7 +200,7 @@ func (l *h2link) take() error {
 		return nil
 	}
 	if k, ok := ev.Stream.Owner().(*call); ok {
-		k.take(&ev, now)
+		k.take(&ev)
 	}
 	return nil
 }
@@ -227,7 +226,7 @@ func (l *h2link) open(k *call) error {
 	}
 	l.h2.Open(&k.Stream, k, &k.request)
 	k.link, k.wake.L, k.window.L = l, &l.mu, &l.mu
-	k.since = l.f.watch.Now()
+	k.since = l.f.watch.Clock()
 	k.index = len(l.calls)
 	if l.calls = append(l.calls, k); k.index == 0 {
 		l.sock.LimitRead(h2Tick)
@@ -266,7 +265,7 @@ func (l *h2link) release(k *call) {
 	}
 	l.out.FlushAside()
 	if last == 0 {
-		l.since = l.f.watch.Now()
+		l.since = l.f.watch.Clock()
 		if l.retired || l.h2.Leaving() {
 			l.sock.BreakRead()
 		} else {

@@ -91,7 +91,7 @@ func (s *farStream) LimitWrite(d time.Duration) { s.limit(func() { s.writeLimit 
 func (s *farStream) limit(set func()) {
 	s.link.mu.Lock()
 	defer s.link.mu.Unlock()
-	s.since = s.link.f.watch.Now()
+	s.since = s.link.f.watch.Clock()
 	set()
 }
 

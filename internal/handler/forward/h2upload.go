@@ -21,11 +21,11 @@ type h2upload struct {
 	done   chan struct{} // receives once when it has ended
 	whole  bool          // body is all of it
 	body   []byte
-	rest   []byte    // what of that is not sent yet
-	waits  bool      // for the application to take some
-	since  time.Time // of that
-	err    error     // why the body was not sent whole
-	client bool      // err is the client's
+	rest   []byte        // what of that is not sent yet
+	waits  bool          // for the application to take some
+	since  time.Duration // of that
+	err    error         // why the body was not sent whole
+	client bool          // err is the client's
 
 	consumed bool // a part of the client's body is gone, and not in body
 }
@@ -83,7 +83,7 @@ func (k *call) sendBody() {
 		k.breakOff(err, http2.Cancel)
 	}
 	l.flush()
-	k.since = l.f.watch.Now()
+	k.since = l.f.watch.Clock()
 	u.state = noUpload
 	l.mu.Unlock()
 	u.done <- struct{}{}
@@ -157,7 +157,7 @@ func (k *call) reserve(n int) (int, error) {
 			continue
 		}
 		if !u.waits {
-			u.waits, u.since = true, l.f.watch.Now()
+			u.waits, u.since = true, l.f.watch.Clock()
 		}
 		if ofStream {
 			k.window.Wait()
