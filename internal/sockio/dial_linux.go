@@ -1,6 +1,7 @@
 package sockio
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -65,7 +66,7 @@ func openNear(to netip.AddrPort) (fd int, ready bool, err error) {
 	}
 	if err = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
 		err = os.NewSyscallError("setsockopt", err)
-	} else if err = unpace(fd, true); err == nil {
+	} else if err = errors.Join(unpace(fd, true), bound(fd)); err == nil {
 		switch err = unix.Connect(fd, at); err {
 		case nil:
 			return fd, true, nil

@@ -219,3 +219,27 @@ func TestDialAborts(t *testing.T) {
 		<-done
 	}
 }
+
+// An application cannot write as much that nobody reads as the kernel has others
+// write: that is 4 MB.
+func TestDialledSocketsBoundWhatIsUnread(t *testing.T) {
+	t.Parallel()
+	w := newWatcher(t)
+	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
+		l, at := listenNear(t, address)
+		c, err := dial(w, nil, at, time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		peer, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer peer.Close()
+		peer.SetWriteDeadline(time.Now().Add(Tick))
+		if n, err := peer.Write(make([]byte, 8<<20)); err == nil || n > 1500<<10 {
+			t.Errorf("%s: wrote %d bytes, %v", address, n, err)
+		}
+	}
+}

@@ -7,7 +7,7 @@ import (
 
 // HardTimes is how long a peer that takes less than the minimum rate is waited
 // for while the kernel is in need of memory. Behind its own bytes there wait those
-// that its application has sent, a megabyte and more, and a kernel that has no
+// that its application has sent, nearly a megabyte, and a kernel that has no
 // more to give drops what comes for others.
 const HardTimes = time.Second
 

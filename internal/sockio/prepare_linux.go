@@ -63,6 +63,20 @@ func unpace(fd int, near bool) error {
 	return os.NewSyscallError("setsockopt", unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, "reno"))
 }
 
+// nearSegment is the size of the segments on a link to an application, in place of
+// the 64 KB that the loopback interface has room for. The kernel reckons in segments
+// how much it takes of a process before a reader has it: measured, 4.2 MB of those
+// of 64 KB, 0.9 MB of these, and no less of smaller ones. It passes as many as make
+// up 64 KB in one piece all the same.
+const nearSegment = 7500
+
+// bound keeps what an application can write, beyond what was read of it, small: who
+// asks for large answers and takes nothing is not to have it write megabytes, which
+// everybody else waits for. It has to be said before there is a connection.
+func bound(fd int) error {
+	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_MAXSEG, nearSegment))
+}
+
 func control(c syscall.RawConn, set func(fd int) error) (err error) {
 	if e := c.Control(func(fd uintptr) { err = set(int(fd)) }); e != nil {
 		return e

@@ -16,6 +16,10 @@ const (
 	idlePipes = 64
 )
 
+// firstStep is how much of a body is fetched before its receiver has taken any:
+// who takes nothing is not to have the sender send much, nor the kernel keep it.
+const firstStep = 64 << 10
+
 // pipe carries bytes between two sockets without passing them through user
 // space.
 type pipe struct {
@@ -103,6 +107,7 @@ func (c *Conn) splice(src *Conn, n int64) (moved int64, err error) {
 		return 0, errNoSplice
 	}
 	m := meter{src: src}
+	want := int64(firstStep)
 	for passed := moved; moved < n && err == nil; {
 		if moved-passed >= sendStep {
 			passed = moved
@@ -111,7 +116,7 @@ func (c *Conn) splice(src *Conn, n int64) (moved int64, err error) {
 		if err = m.begin(); err != nil {
 			break
 		}
-		if err = src.fill(p, n-moved); err != nil {
+		if err = src.fill(p, min(n-moved, want)); err != nil {
 			if moved == 0 && errors.Is(err, syscall.EINVAL) {
 				err = errNoSplice
 			}
@@ -121,6 +126,7 @@ func (c *Conn) splice(src *Conn, n int64) (moved int64, err error) {
 		var step int64
 		step, err = c.drain(p)
 		moved += step
+		want = pipeSize
 	}
 	if err != nil {
 		p.close() // it may still hold bytes
@@ -132,12 +138,11 @@ func (c *Conn) splice(src *Conn, n int64) (moved int64, err error) {
 
 // fill moves what is there, up to most bytes, from c into an empty pipe.
 func (c *Conn) fill(p *pipe, most int64) error {
-	want := int(min(most, pipeSize))
 	for {
 		if err := c.wait(&c.rd, &c.readLimit); err != nil {
 			return readError(err)
 		}
-		n, err := move(c.fd, p.w, want)
+		n, err := move(c.fd, p.w, int(most))
 		if err == ErrDry {
 			continue
 		}
