@@ -15,7 +15,7 @@ func TestNoLimitIsEarly(t *testing.T) {
 		w := new(Watcher)
 		now := time.Now()
 		w.tick(now)
-		const d = 300 * time.Millisecond
+		d := 3*Tick + time.Duration(r.Int64N(int64(Tick)))
 		var set time.Time // when the limit was
 		var at int64
 		for set.IsZero() || int64(w.Clock()) < at {
@@ -61,8 +61,17 @@ func TestClockFollowsTheTime(t *testing.T) {
 	if passed := w.Clock() - begin; passed != 50*Tick || !w.Now().Equal(now) {
 		t.Errorf("the clock went %v in %v, and it is %v at %v", passed, 50*Tick, w.Now(), now)
 	}
+	for i := range 1_000 { // what a tick is late by, the next is early by
+		late := time.Duration(i%7) * (stride - Tick) / 6
+		w.tick(now.Add(time.Duration(i+1)*Tick + late))
+	}
+	now = now.Add(1_000*Tick + (stride-Tick)*5/6)
+	if passed := w.Clock() - begin; !w.Now().Equal(now) || passed != 1_050*Tick+(stride-Tick)*5/6 {
+		t.Errorf("the clock went %v with late ticks, and it is %v at %v", passed, w.Now(), now)
+	}
+	begin = w.Clock() - 50*Tick
 	w.tick(now.Add(time.Hour)) // the machine was asleep
-	if passed := w.Clock() - begin; passed != 51*Tick || !w.Now().Equal(now.Add(time.Hour)) {
+	if passed := w.Clock() - begin; passed != 50*Tick+stride || !w.Now().Equal(now.Add(time.Hour)) {
 		t.Errorf("the clock went %v, and it is %v", passed, w.Now())
 	}
 }

@@ -356,7 +356,7 @@ func (c *Conn) cause(err error, l *limit) error {
 
 // LimitRead makes reads fail with ErrLimit once d has passed from now. The
 // limit stays, over any number of reads, until it is set anew; 0 takes it
-// away. It is kept by the coarse clock, so it fires up to two ticks late.
+// away. It is kept by the coarse clock, so it fires up to two ticks and a fifth late.
 // Setting it makes a connection readable again whose read limit has fired.
 func (c *Conn) LimitRead(d time.Duration) {
 	if c.readLimit.grace.Load() != int64(d) { // a look is cheaper

@@ -44,9 +44,10 @@ type near struct {
 }
 
 // Near says what memory the task uses whenever it goes on; a Part has room for
-// five pieces. With a thousand connections, each finds its own cold. So a loop
-// has it fetched, with the task's stack, while the task before it runs: an eighth
-// less time in user space, and less in the kernel, which finds the buffers warm.
+// five pieces. With a thousand connections, each finds its own cold. So a loop with
+// many of them has it fetched, with the task's stack, while the task before it in
+// the same round runs: an eighth less time in user space, and less in the kernel,
+// which finds the buffers warm.
 func (t *Task) Near(p Part, pieces ...Memory) {
 	if t != nil {
 		clear(t.near.pieces[p][copy(t.near.pieces[p][:], pieces):])

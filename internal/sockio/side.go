@@ -5,7 +5,7 @@ import "sync/atomic"
 // side is one direction of a socket that a loop watches: whether a system call
 // may succeed, and who waits until it may. The kernel tells of changes alone
 // (epoll's edges), so what it told is kept here, and taken before the call that
-// it speaks of: news that comes during the call is not lost.
+// may find nothing: news that comes during the call is not lost.
 type side struct {
 	state atomic.Uint32
 	wake  chan struct{} // for a goroutine that waits; made by the first that does
@@ -13,7 +13,7 @@ type side struct {
 
 // The states of a side.
 const (
-	sideDry    uint32 = iota // the last call found nothing, and nobody waits
+	sideDry    uint32 = iota // nothing is known, and nobody waits
 	sideReady                // a call may succeed
 	sideTask                 // the task of the connection is suspended
 	sideBlock                // a goroutine waits on wake

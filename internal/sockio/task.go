@@ -53,8 +53,8 @@ func (t *Task) Detach() {
 // task that has ended its turn and goes on after all.
 func (t *Task) beginTurn() { t.turn = t.loop.turn.Add(1) }
 
-// endTurn ends the task's turn on its loop. It reports false if that has ended
-// before: the task is detached.
+// endTurn ends the task's turn on its loop. It reports false if it has none: the
+// task is detached, or does not run.
 func (t *Task) endTurn() bool { return t.loop.turn.CompareAndSwap(t.turn, t.turn+1) }
 
 // Loop returns the number of the task's loop, from 0 to one less than

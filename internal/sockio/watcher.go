@@ -8,9 +8,13 @@ import (
 	"time"
 )
 
-// Tick is how often a Watcher looks: limits are kept to within two, and a
-// client that goes away while its backend is slow is noticed within three.
+// Tick is how often a Watcher looks: limits are kept to within two and a fifth,
+// and a client that goes away while its backend is slow is noticed within three.
 const Tick = 100 * time.Millisecond
+
+// stride is the most that the clock advances at once. What the sweeper is late by
+// beyond a tick has no effect up to that.
+const stride = Tick + Tick/5
 
 // trimTicks is after how many ticks a task that nobody wanted is given back.
 const trimTicks = 10
@@ -93,14 +97,15 @@ func (w *Watcher) release() {
 func (w *Watcher) Now() time.Time { return time.Unix(0, w.now.Load()) }
 
 // Clock returns the coarse time that limits are kept by, which is above 0 and
-// means nothing by itself. It never advances by more than a tick at once, so what
-// the sweeper is late by, on a machine that has no time for it, does not count as
-// time that others have had: a limit may fire late, but never early.
+// means nothing by itself. It never advances by more than a stride at once, so what
+// the sweeper is later by, on a machine that has no time for it, does not count as
+// time that others have had: a limit may fire late, but never early. Who subtracts
+// two readings may find a stride too much; limits allow for it.
 func (w *Watcher) Clock() time.Duration { return time.Duration(w.clock.Load()) }
 
 // tick advances both to now.
 func (w *Watcher) tick(now time.Time) {
-	w.clock.Add(int64(min(now.Sub(w.ticked), Tick)))
+	w.clock.Add(int64(min(now.Sub(w.ticked), stride)))
 	w.ticked = now
 	w.now.Store(now.UnixNano())
 }
@@ -177,13 +182,13 @@ func (w *Watcher) remove(c *Conn) bool {
 	return true
 }
 
-// limit returns the time d from now by the clock, which may be a tick behind, so
-// one is added.
+// limit returns the time d from now by the clock, which may be behind by all that
+// it advances at once, so that is added.
 func (w *Watcher) limit(d time.Duration) int64 {
 	if d <= 0 {
 		return limitNone
 	}
-	return w.clock.Load() + int64(d+Tick)
+	return w.clock.Load() + int64(d+stride)
 }
 
 // sweep advances the clock and looks at every connection, once a tick.
@@ -250,7 +255,7 @@ func (c *Conn) lookWrite(at, now int64, hard bool) {
 	rate := c.rate.Load()
 	c.w.waits = c.w.waits || rate > 0
 	d, due := c.allowed(patience), now >= at
-	if waited := time.Duration(now-at) + d + Tick; hard && rate > 0 && waited >= HardTimes+Tick { // by a coarse clock
+	if waited := time.Duration(now-at) + d + stride; hard && rate > 0 && waited >= HardTimes+Tick { // by a coarse clock
 		d, due = waited, true
 	}
 	if before := c.unsent.Load(); before == unsampled || due {
