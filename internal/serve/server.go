@@ -202,6 +202,7 @@ func (s *Server) start(nc net.Conn, l *Listener) {
 		c.facts.RemoteText = c.facts.Remote.String()
 	}
 	c.sock = s.watch.Adopt(nc, c)
+	c.sock.Near(sockio.MemoryOf(c))
 	c.sock.LimitWrite(c.set.BodyGrace)
 	c.sock.MinRate(c.set.MinRate)
 	s.mu.Lock()

@@ -67,6 +67,7 @@ type Conn struct {
 	w       *Watcher
 	index   int // in the watcher's list, -1 once taken out
 	owner   Owner
+	near    Memory // of the owner
 	aborted atomic.Bool
 	rate    atomic.Int64 // bytes a second, see MinRate
 

@@ -66,8 +66,11 @@ type errand struct {
 
 // expect has fetched what will be used for e.
 func (e *errand) expect() {
-	if e.task != nil {
+	switch {
+	case e.task != nil:
 		e.task.near.fetch()
+	case e.wake != nil:
+		e.wake.near.fetch()
 	}
 }
 

@@ -54,6 +54,10 @@ func (t *Task) Near(p Part, pieces ...Memory) {
 	}
 }
 
+// Near says what memory the owner of a connection that has never parked uses when
+// it is woken. A loop has that fetched in the same way.
+func (c *Conn) Near(m Memory) { c.near = m }
+
 // fetch has what is near fetched. It does not wait for it.
 func (n *near) fetch() {
 	const (

@@ -48,6 +48,10 @@ func TestNearReplacesAPart(t *testing.T) {
 		}
 	}
 	(*Task)(nil).Near(Front, one)
+	var c Conn
+	if c.Near(one); c.near != one {
+		t.Errorf("a connection has %v, want %v", c.near, one)
+	}
 }
 
 func TestHereIsOnTheStack(t *testing.T) {
