@@ -66,8 +66,9 @@ func unpace(fd int, near bool) error {
 // nearSegment is the size of the segments on a link to an application, in place of
 // the 64 KB that the loopback interface has room for. The kernel reckons in segments
 // how much it takes of a process before a reader has it: measured, 4.2 MB of those
-// of 64 KB, 0.9 MB of these, and no less of smaller ones. It passes as many as make
-// up 64 KB in one piece all the same.
+// of 64 KB, 0.9 MB of these, and no less of smaller ones; 2.1 MB where segments have
+// come in another order to the same address lately, which it remembers. It passes as
+// many as make up 64 KB in one piece all the same.
 const nearSegment = 7500
 
 // bound keeps what an application can write, beyond what was read of it, small: who
