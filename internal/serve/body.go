@@ -232,6 +232,9 @@ func (b *body) readSocket(p []byte) (int, error) {
 		return 0, err
 	}
 	s := b.s
+	if !b.unhurried && b.patience.Spent(s.conn.set.BodyGrace) {
+		return 0, b.cause(sockio.ErrLimit)
+	}
 	begin := s.conn.server.watch.Clock()
 	s.conn.sock.LimitRead(b.credit())
 	if b.interrupted.Load() { // it may have come before the limit was set

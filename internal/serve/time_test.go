@@ -108,18 +108,24 @@ func TestSlowBody(t *testing.T) {
 		name  string
 		path  string
 		chunk string // what the body is framed in, "%s" alone for one of known length
-		bytes int    // sent each second
+		bytes int    // sent each time
+		every time.Duration
 		want  time.Duration
 	}{
-		{"silent", "/echo", "%s", 0, 5 * time.Second},
-		{"chunks, silent", "/echo", "1\r\n%s\r\n", 0, 5 * time.Second},
+		{"silent", "/echo", "%s", 0, 0, 5 * time.Second},
+		{"chunks, silent", "/echo", "1\r\n%s\r\n", 0, 0, 5 * time.Second},
 		// 100 bytes a second earn 100/240 s each second: the grace is used up
 		// after 5/(1-100/240) = 8.6 s, in the pause before.
-		{"too slow", "/echo", "%s", 100, 8 * time.Second},
-		{"chunks, too slow", "/echo", "64\r\n%s\r\n", 100, 8 * time.Second},
-		{"copied, too slow", "/limited-copy", "%s", 100, 8 * time.Second},
-		{"fast enough", "/echo", "%s", 250, 0},
-		{"chunks, fast enough", "/echo", "fa\r\n%s\r\n", 250, 0},
+		{"too slow", "/echo", "%s", 100, time.Second, 8 * time.Second},
+		{"chunks, too slow", "/echo", "64\r\n%s\r\n", 100, time.Second, 8 * time.Second},
+		{"copied, too slow", "/limited-copy", "%s", 100, time.Second, 8 * time.Second},
+		// No wait is longer than a tick, which is what each may take at the least.
+		{"bytes, too slow", "/echo", "%s", 1, sockio.Tick, 5 * time.Second},
+		{"chunks of a byte, too slow", "/echo", "1\r\n%s\r\n", 1, sockio.Tick, 5 * time.Second * 4 / 3}, // six bytes each
+		{"copied bytes, too slow", "/limited-copy", "%s", 1, sockio.Tick / 2, 5 * time.Second},
+		{"fast enough", "/echo", "%s", 250, time.Second, 0},
+		{"few at a time, fast enough", "/echo", "%s", 25, sockio.Tick, 0},
+		{"chunks, fast enough", "/echo", "fa\r\n%s\r\n", 250, time.Second, 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -140,7 +146,7 @@ func TestSlowBody(t *testing.T) {
 				begin := time.Now()
 				go func() {
 					for tt.bytes > 0 {
-						time.Sleep(time.Second)
+						time.Sleep(tt.every)
 						if _, err := fmt.Fprintf(nc, tt.chunk, strings.Repeat("x", tt.bytes)); err != nil {
 							return
 						}

@@ -14,6 +14,11 @@ type Credit struct {
 // is there already has to be found.
 func (c *Credit) Left(grace time.Duration) time.Duration { return max(grace-c.spent, Tick) }
 
+// Spent reports whether waits have taken more than there was, beyond what their
+// limits and the clock may be late by: who sends a byte whenever a wait is about to
+// end is not to be waited for any longer.
+func (c *Credit) Spent(grace time.Duration) bool { return c.spent > grace+3*Tick }
+
 // Move takes a wait into account that brought n bytes.
 func (c *Credit) Move(n int, waited, grace time.Duration, rate int64) {
 	c.spent += waited - time.Duration(n)*time.Second/time.Duration(rate)

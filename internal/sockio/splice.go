@@ -86,6 +86,9 @@ func (m *meter) begin() error {
 	c := m.src
 	d := time.Duration(c.readLimit.grace.Load())
 	if rate := c.rate.Load(); d > 0 && rate > 0 {
+		if m.credit.Spent(d) {
+			return readError(ErrLimit)
+		}
 		d = m.credit.Left(d)
 	}
 	if !c.readLimit.arm(c.w.limit(d)) {

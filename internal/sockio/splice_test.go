@@ -196,6 +196,30 @@ func TestSpliceKeepsTheRate(t *testing.T) {
 	}
 }
 
+// Nor does one that sends before any wait is over.
+func TestSpliceKeepsTheRateOfSingleBytes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRelay(t, newWatcher(t), false)
+		r.src.LimitRead(5 * time.Second)
+		r.src.MinRate(240)
+		go func() {
+			for err := error(nil); err == nil; _, err = r.source.Write([]byte("x")) {
+				time.Sleep(Tick)
+			}
+		}()
+		go io.Copy(io.Discard, r.sink)
+		begin := time.Now()
+		_, err := r.dst.Splice(r.src, 10_000)
+		took := time.Since(begin)
+		r.source.Close()
+		time.Sleep(time.Minute) // lets the goroutines end
+		if !errors.Is(err, ErrLimit) || took < 5*time.Second || took > 6*time.Second {
+			t.Errorf("cut after %v with %v", took, err)
+		}
+	})
+}
+
 // What a source has sent fast does not buy it more than a bounded silence.
 func TestSpliceBoundsCredit(t *testing.T) {
 	t.Parallel()
