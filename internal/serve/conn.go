@@ -517,7 +517,7 @@ func (s *session) linger() {
 // linger is that of a session, or of what else drives the connection, with a
 // buffer to read into.
 func (c *conn) linger(buf []byte) {
-	if c.sock.CloseWrite() != nil {
+	if c.sock.Stuck() || c.sock.CloseWrite() != nil {
 		return
 	}
 	c.sock.LimitRead(c.set.DrainTime)

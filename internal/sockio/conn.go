@@ -453,6 +453,9 @@ func (c *Conn) Abort() {
 // Expired reports whether the read limit has fired.
 func (c *Conn) Expired() bool { return c.readLimit.expired() }
 
+// Stuck reports whether the write limit has fired: the peer takes nothing.
+func (c *Conn) Stuck() bool { return c.writeLimit.expired() }
+
 // Aborted reports whether Abort was called.
 func (c *Conn) Aborted() bool { return c.aborted.Load() }
 
