@@ -81,7 +81,8 @@ clean:
 	rm -rf $(CACHE) bin
 
 # Perch beside nginx, HAProxy, Caddy and the Go library's reverse proxy, on Linux: see docs/performance.md. The figures
-# go to bench/results/. QUICK=1 shows within a minute or two that it runs; BENCH="-cases small-64 -rounds 9" says more.
+# go to bench/results/, those of some cases or servers alone to .cache/bench/results/. QUICK=1 shows within a minute or
+# two that it runs; BENCH="-cases small-64 -rounds 9" says more.
 bench:
 	bench/tools/install.sh $(CACHE)/bench
 	$(GO) -C bench build -o $(CACHE)/bench/bin/bench .

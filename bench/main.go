@@ -60,13 +60,19 @@ func parse(args []string) (options, error) {
 	f.DurationVar(&o.settle, "settle", 10*time.Second, "how long idle connections rest before memory is looked at")
 	f.BoolVar(&o.quick, "quick", false, "one round of one second for Perch and nginx, fewer idle connections: does it run at all?")
 	f.StringVar(&o.cache, "cache", ".cache/bench", "`folder` of the tools, for builds and for what servers write")
-	f.StringVar(&o.results, "results", "bench/results", "`folder` for results.json, results.md and results.svg")
+	f.StringVar(&o.results, "results", "", "`folder` for results.json, results.md and results.svg (default bench/results; with -cases or -servers, results in the cache)")
 	f.StringVar(&o.perch, "perch", "", "measure this `binary` instead of building ./cmd/perch")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
 	if f.NArg() > 0 {
 		return o, fmt.Errorf("argument %q: there are only options", f.Arg(0))
+	}
+	if o.results == "" {
+		o.results = "bench/results"
+		if *cases != "" || *names != "" { // what was measured before stays
+			o.results = filepath.Join(o.cache, "results")
+		}
 	}
 	if o.quick {
 		o.rounds, o.seconds, o.warm, o.settle, o.idle = 1, 1, false, time.Second, 1_000
