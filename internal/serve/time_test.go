@@ -104,6 +104,7 @@ func TestEmptyLinesAreIdle(t *testing.T) {
 
 func TestSlowBody(t *testing.T) {
 	const large = 1 << 20
+	const often = 93 * time.Millisecond // no wait is longer than a tick, nor ends at the very moment of one
 	tests := []struct {
 		name  string
 		path  string
@@ -119,12 +120,11 @@ func TestSlowBody(t *testing.T) {
 		{"too slow", "/echo", "%s", 100, time.Second, 8 * time.Second},
 		{"chunks, too slow", "/echo", "64\r\n%s\r\n", 100, time.Second, 8 * time.Second},
 		{"copied, too slow", "/limited-copy", "%s", 100, time.Second, 8 * time.Second},
-		// No wait is longer than a tick, which is what each may take at the least.
-		{"bytes, too slow", "/echo", "%s", 1, sockio.Tick, 5 * time.Second},
-		{"chunks of a byte, too slow", "/echo", "1\r\n%s\r\n", 1, sockio.Tick, 5 * time.Second * 4 / 3}, // six bytes each
-		{"copied bytes, too slow", "/limited-copy", "%s", 1, sockio.Tick / 2, 5 * time.Second},
+		{"bytes, too slow", "/echo", "%s", 1, often, 5 * time.Second},
+		{"chunks of a byte, too slow", "/echo", "1\r\n%s\r\n", 1, often, 5 * time.Second * 4 / 3}, // six bytes each
+		{"copied bytes, too slow", "/limited-copy", "%s", 1, often, 5 * time.Second},
 		{"fast enough", "/echo", "%s", 250, time.Second, 0},
-		{"few at a time, fast enough", "/echo", "%s", 25, sockio.Tick, 0},
+		{"few at a time, fast enough", "/echo", "%s", 25, often, 0},
 		{"chunks, fast enough", "/echo", "fa\r\n%s\r\n", 250, time.Second, 0},
 	}
 	for _, tt := range tests {

@@ -205,7 +205,7 @@ func TestSpliceKeepsTheRateOfSingleBytes(t *testing.T) {
 		r.src.MinRate(240)
 		go func() {
 			for err := error(nil); err == nil; _, err = r.source.Write([]byte("x")) {
-				time.Sleep(Tick)
+				time.Sleep(93 * time.Millisecond) // never at the very moment of a tick
 			}
 		}()
 		go io.Copy(io.Discard, r.sink)
