@@ -161,14 +161,13 @@ func (c *Conn) receive(p []byte) (n int, err error) {
 // wait waits until a system call on s may succeed.
 func (c *Conn) wait(s *side, l *limit) error {
 	for told := false; ; {
-		err := c.broken(l)
-		switch {
-		case err != nil && told:
-			s.again() // the news was of more than that, maybe
+		if err := c.broken(l); err != nil {
+			if told {
+				s.again() // the news was of more than that, maybe
+			}
 			return err
-		case err != nil:
-			return err
-		case told || s.take():
+		}
+		if told || s.take() {
 			return nil
 		}
 		if told = c.task.await(s); !told {
@@ -346,10 +345,10 @@ func (c *Conn) writeGeneral(p []byte) (total int, err error) {
 
 // cause tells a passed limit and an abort from other errors.
 func (c *Conn) cause(err error, l *limit) error {
-	if c.aborted.Load() {
-		return ErrAborted
+	if broken := c.broken(l); broken != nil {
+		return broken
 	}
-	if l.expired() || errors.Is(err, os.ErrDeadlineExceeded) {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return ErrLimit
 	}
 	return err

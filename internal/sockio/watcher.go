@@ -255,7 +255,7 @@ func (c *Conn) lookWrite(at, now int64, hard bool) {
 	rate := c.rate.Load()
 	c.w.waits = c.w.waits || rate > 0
 	d, due := c.allowed(patience), now >= at
-	if waited := time.Duration(now-at) + d + stride; hard && rate > 0 && waited >= HardTimes+Tick { // by a coarse clock
+	if waited := time.Duration(now-at) + d + stride; hard && rate > 0 && waited >= HardTimes+stride { // by a coarse clock
 		d, due = waited, true
 	}
 	if before := c.unsent.Load(); before == unsampled || due {
