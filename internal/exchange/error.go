@@ -83,6 +83,16 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
+// BodyTooLarge is the refusal of a body beyond its limit: of one that says so, or of
+// one that turns out to be. Its connection ends with it.
+func BodyTooLarge(op, why string) *Error {
+	return &Error{
+		Status: 413, SubStatus: 1, Op: op, Close: true,
+		Public: "The request body is larger than is allowed here", Err: errors.New(why),
+		Advice: []string{"raise the limit: `perch set system.webServer/security/requestFiltering/requestLimits/@maxAllowedContentLength=BYTES DIR`, where DIR is the application's folder"},
+	}
+}
+
 // Errorf returns an Error with a status, an operation and a formatted cause.
 func Errorf(status, sub int, op, format string, a ...any) *Error {
 	return &Error{Status: status, SubStatus: sub, Op: op, Err: fmt.Errorf(format, a...)}

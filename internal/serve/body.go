@@ -380,9 +380,7 @@ func (b *body) drain() bool {
 }
 
 // Failures of a body that are the client's. Never written.
-var errTooLarge = &exchange.Error{Status: 413, SubStatus: 1, Op: "read request body", Close: true,
-	Public: "The request body is larger than is allowed here", Err: errors.New("the request body is larger than the limit"),
-	Advice: []string{"raise the limit: `perch set system.webServer/security/requestFiltering/requestLimits/@maxAllowedContentLength=BYTES DIR`, where DIR is the application's folder"}}
+var errTooLarge = exchange.BodyTooLarge("read request body", "the request body is larger than the limit")
 
 var (
 	errInterrupted   = errors.New("reading the body was interrupted")

@@ -8,7 +8,6 @@ package reqfilter
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 
 	"github.com/perchserver/perch/internal/exchange"
@@ -40,7 +39,7 @@ func Module(set Settings) exchange.Module {
 			}
 			if set.MaxBody >= 0 && x.Request.HasBody() {
 				if x.Request.Length > set.MaxBody {
-					return tooLarge()
+					return exchange.BodyTooLarge("filter request", "Content-Length exceeds maxAllowedContentLength")
 				}
 				x.Request.Body.Limit(set.MaxBody)
 			}
@@ -72,15 +71,4 @@ func (set *Settings) Judge(t *exchange.Target) error {
 		return exchange.Errorf(404, 8, "filter request", "segment %q is hidden by request filtering", hidden)
 	}
 	return nil
-}
-
-// tooLarge is the refusal of a body whose declared length is beyond the limit.
-// The connection ends with it: the body is not wanted.
-func tooLarge() error {
-	return &exchange.Error{
-		Status: 413, SubStatus: 1, Op: "filter request", Close: true,
-		Public: "The request body is larger than is allowed here",
-		Err:    errors.New("Content-Length exceeds maxAllowedContentLength"),
-		Advice: []string{"raise the limit: `perch set system.webServer/security/requestFiltering/requestLimits/@maxAllowedContentLength=BYTES DIR`, where DIR is the application's folder"},
-	}
 }
